@@ -1,0 +1,68 @@
+//! What can go wrong with a store, sorted by what the caller may conclude.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// What the store itself said; for logs, never for clients. Shared, because one failed commit
+/// answers many waiters.
+#[derive(Clone)]
+pub struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl Cause {
+    /// Keeps an error, or a text that describes one.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A call that changes no event failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store is not reachable, busy or full. Trying again later may succeed.
+    #[error("the store is not available: {0}")]
+    Unavailable(Cause),
+    /// The store can be read but not written.
+    #[error("the store is read-only: {0}")]
+    ReadOnly(Cause),
+    /// What the store keeps makes no sense. Trying again does not help.
+    #[error("the store is corrupt: {0}")]
+    Corrupt(Cause),
+}
+
+/// A batch was not acknowledged by the store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The topic's head or epoch is not what the batch was planned on. **Nothing is written.**
+    #[error("the topic has moved on without this writer")]
+    Refused,
+    /// The store cannot hold something in the batch. **Nothing is written**, and trying the same
+    /// again does not help.
+    #[error("the store cannot hold the batch: {0}")]
+    Rejected(Cause),
+    /// **Nothing is written**; trying again may succeed.
+    #[error("nothing was written: {0}")]
+    NotWritten(StoreError),
+    /// The store was lost while committing: the batch may be there, or may yet appear, until
+    /// the topic is opened again.
+    #[error("the outcome is not known: {0}")]
+    Unknown(Cause),
+}

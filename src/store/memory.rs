@@ -1,0 +1,318 @@
+//! The obviously correct store: the specification that the others are tested against, and what
+//! `--store memory:` runs on. Everything in it is gone when the process ends.
+//!
+//! Invariant: one lock around everything, and every answer computed from the log itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::{
+    AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, KeyRange, Opened,
+    Scan, StoreError, SurfaceScan, TopicSummary, Wanted,
+};
+use crate::domain::{
+    Batch, BatchMark, Epoch, Event, EventBody, Frontier, Head, IdempotencyKey, IdempotencyRecord,
+    InvalidationRecord, Key, KeyState, ProducerId, ProducerState, ReadEvent, Receipt, Seq,
+    Standing, TargetState, Timestamp, TopicId, TopicName, TransactionNo, Version,
+};
+
+/// All topics, in memory.
+#[derive(Default)]
+pub struct MemoryStore {
+    topics: Mutex<Topics>,
+}
+
+#[derive(Default)]
+struct Topics {
+    ids: BTreeMap<TopicName, usize>,
+    logs: Vec<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    epoch: u64,
+    events: Vec<Event>,
+    /// The first seq of every transaction.
+    transactions: Vec<Seq>,
+    /// The newest event of every key, standing or not.
+    newest: BTreeMap<Key, Seq>,
+    invalidations: HashMap<TransactionNo, InvalidationRecord>,
+    frontier: Frontier,
+    marks: HashMap<Seq, BatchMark>,
+    idempotency: HashMap<IdempotencyKey, (IdempotencyRecord, Timestamp)>,
+    producers: HashMap<ProducerId, (ProducerState, Vec<Receipt>)>,
+}
+
+impl Log {
+    fn head(&self) -> Head {
+        self.events.last().map(|event| event.version)
+    }
+
+    fn event(&self, seq: Seq) -> &Event {
+        &self.events[seq.0 as usize]
+    }
+
+    fn read(&self, event: &Event) -> ReadEvent {
+        let record = self.invalidations.get(&event.version.transaction);
+        ReadEvent {
+            event: event.clone(),
+            invalidated_by: record.map(|record| record.by.transaction),
+        }
+    }
+
+    /// The versions of a key, newest first.
+    fn chain(&self, key: &Key) -> impl Iterator<Item = &Event> {
+        let newest = self.newest.get(key).map(|seq| self.event(*seq));
+        std::iter::successors(newest, |event| event.prev.map(|seq| self.event(seq)))
+    }
+
+    /// The key's event on the surface as of `at`.
+    fn standing(&self, key: &Key, at: Version) -> Option<&Event> {
+        self.chain(key).find(|event| {
+            let transaction = event.version.transaction;
+            let by = self.invalidations.get(&transaction).map(|record| record.by);
+            event.version.seq <= at.seq && by.is_none_or(|by| by.seq > at.seq)
+        })
+    }
+
+    fn key_state(&self, key: &Key) -> KeyState {
+        let standing = self.head().and_then(|head| self.standing(key, head));
+        KeyState {
+            newest: self.newest.get(key).copied(),
+            standing: standing.map(|event| match &event.body {
+                EventBody::Content(content) => {
+                    Standing { version: event.version, hash: content.hash.fingerprint() }
+                }
+                EventBody::Invalidation(_) => unreachable!("an invalidation has no key"),
+            }),
+        }
+    }
+
+    fn range(&self, transaction: TransactionNo) -> Option<(Seq, Seq)> {
+        let first = *self.transactions.get(transaction.0 as usize)?;
+        let next = self.transactions.get(transaction.0 as usize + 1).copied();
+        Some((first, Seq(next.map_or(self.events.len() as u64, |seq| seq.0) - 1)))
+    }
+
+    fn target(&self, transaction: TransactionNo) -> TargetState {
+        let Some((first, last)) = self.range(transaction) else { return TargetState::Missing };
+        if let Some(record) = self.invalidations.get(&transaction) {
+            return TargetState::Invalidated(record.by);
+        }
+        match self.event(first).body {
+            EventBody::Content(_) => TargetState::Stands(first, last),
+            EventBody::Invalidation(_) => TargetState::Invalidation,
+        }
+    }
+
+    fn append(&mut self, batch: &Batch) -> Result<(), AppendError> {
+        if self.head() != batch.expected || self.epoch != batch.epoch.0 {
+            return Err(AppendError::Refused);
+        }
+        for event in &batch.events {
+            if let EventBody::Content(content) = &event.body {
+                self.newest.insert(content.key.detached(), event.version.seq);
+            }
+            if event.version.transaction.0 == self.transactions.len() as u64 {
+                self.transactions.push(event.version.seq);
+            }
+            self.events.push(event.clone());
+        }
+        if let Some(last) = batch.events.last() {
+            self.frontier = batch.frontier.clone();
+            self.marks.insert(last.version.seq, batch.mark());
+        }
+        self.invalidations.extend(batch.invalidations.iter().map(|r| (r.transaction, *r)));
+        for record in &batch.idempotency {
+            let kept = (record.clone(), batch.recorded_at);
+            self.idempotency.insert(record.key.clone(), kept);
+        }
+        for record in &batch.producers {
+            let (state, receipts) = self.producers.entry(record.producer.clone()).or_default();
+            *state = ProducerState { epoch: record.epoch, next_line: record.next_line() };
+            receipts.extend(record.receipts.iter().cloned());
+        }
+        Ok(())
+    }
+
+    fn facts(&self, wanted: &Wanted) -> Facts {
+        let producer = |id| self.producers.get(id);
+        Facts {
+            keys: wanted.keys.iter().map(|key| self.key_state(key)).collect(),
+            targets: wanted.targets.iter().map(|n| self.target(*n)).collect(),
+            idempotency: wanted
+                .idempotency
+                .iter()
+                .map(|key| self.idempotency.get(key).map(|(record, _)| record.clone()))
+                .collect(),
+            producers: wanted
+                .producers
+                .iter()
+                .map(|id| producer(id).map(|(state, _)| *state).unwrap_or_default())
+                .collect(),
+            replays: wanted
+                .replays
+                .iter()
+                .map(|lines| {
+                    let first = lines.first as usize;
+                    let kept = producer(&lines.producer).map(|(_, receipts)| receipts);
+                    kept.and_then(|receipts| receipts.get(first..first + lines.count))
+                        .unwrap_or_default()
+                        .to_vec()
+                })
+                .collect(),
+            marks: wanted.marks.iter().map(|seq| self.marks.get(seq).copied()).collect(),
+        }
+    }
+}
+
+fn within(scan: Scan) -> impl Fn(&&Event) -> bool {
+    move |event| (scan.from..=scan.to).contains(&event.version.seq)
+}
+
+impl MemoryStore {
+    fn read<T>(&self, topic: &TopicName, read: impl FnOnce(&Log) -> T) -> Option<T> {
+        let topics = self.topics.lock();
+        topics.ids.get(topic).map(|id| read(&topics.logs[*id]))
+    }
+}
+
+#[async_trait]
+impl EventSourceWriter for MemoryStore {
+    async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
+        let mut topics = self.topics.lock();
+        let count = topics.logs.len();
+        let id = *topics.ids.entry(topic.clone()).or_insert(count);
+        if id == count {
+            topics.logs.push(Log::default());
+        }
+        let log = &mut topics.logs[id];
+        log.epoch += 1;
+        Ok(Opened {
+            topic: TopicId(id as i64),
+            epoch: Epoch(log.epoch),
+            head: log.head(),
+            frontier: log.frontier.clone(),
+            folded: log.head().map(|head| head.seq),
+        })
+    }
+
+    async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
+        let topics = self.topics.lock();
+        let log = topics.logs.get(topic.0 as usize);
+        log.map(|log| log.facts(&wanted))
+            .ok_or_else(|| StoreError::Corrupt(Cause::new("no topic has this id")))
+    }
+
+    fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
+        let mut topics = self.topics.lock();
+        let log = topics.logs.get_mut(batch.topic.0 as usize);
+        let outcome = log.map_or(Err(AppendError::Refused), |log| log.append(&batch));
+        futures::future::ready(outcome).boxed()
+    }
+
+    async fn fold(&self, _: TopicId, to: Seq) -> Result<Seq, StoreError> {
+        Ok(to) // Every answer is computed from the log.
+    }
+
+    async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut expired = 0;
+        for log in &mut self.topics.lock().logs {
+            let kept = log.idempotency.len();
+            log.idempotency.retain(|_, (_, at)| *at >= before);
+            expired += (kept - log.idempotency.len()) as u64;
+        }
+        Ok(expired)
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl EventSourceReader for MemoryStore {
+    async fn topics(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TopicSummary>, StoreError> {
+        let topics = self.topics.lock();
+        let summaries = topics.ids.iter().filter_map(|(name, id)| {
+            let wanted = name.as_str().starts_with(prefix)
+                && after.is_none_or(|after| name.as_str() > after);
+            let head = topics.logs[*id].head().filter(|_| wanted)?;
+            Some(TopicSummary { name: name.clone(), head })
+        });
+        Ok(summaries.take(limit).collect())
+    }
+
+    async fn head(&self, topic: &TopicName) -> Result<Head, StoreError> {
+        Ok(self.read(topic, Log::head).flatten())
+    }
+
+    async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError> {
+        let read = |log: &Log| {
+            let end = log.events.len().min(scan.to.0 as usize + 1);
+            let stretch = &log.events[end.min(scan.from.0 as usize)..end];
+            let read = |event: &Event| log.read(event);
+            match scan.direction {
+                Direction::Forward => stretch.iter().take(scan.limit).map(read).collect(),
+                Direction::Backward => stretch.iter().rev().take(scan.limit).map(read).collect(),
+            }
+        };
+        Ok(self.read(topic, read).unwrap_or_default())
+    }
+
+    async fn history(
+        &self,
+        topic: &TopicName,
+        key: &Key,
+        scan: Scan,
+    ) -> Result<Vec<ReadEvent>, StoreError> {
+        let read = |log: &Log| {
+            let mut events: Vec<_> = log.chain(key).filter(within(scan)).collect();
+            if scan.direction == Direction::Forward {
+                events.reverse();
+            }
+            events.into_iter().take(scan.limit).map(|event| log.read(event)).collect()
+        };
+        Ok(self.read(topic, read).unwrap_or_default())
+    }
+
+    async fn transaction(
+        &self,
+        topic: &TopicName,
+        transaction: TransactionNo,
+    ) -> Result<Option<(Seq, Seq)>, StoreError> {
+        Ok(self.read(topic, |log| log.range(transaction)).flatten())
+    }
+
+    async fn surface(
+        &self,
+        topic: &TopicName,
+        scan: &SurfaceScan,
+    ) -> Result<Vec<ReadEvent>, StoreError> {
+        let read = |log: &Log| {
+            let wanted = |key: &&Key| match &scan.keys {
+                KeyRange::Exactly(exactly) => *key == exactly,
+                KeyRange::Prefix { prefix, after } => {
+                    key.as_str().starts_with(prefix.as_str())
+                        && after.as_deref().is_none_or(|after| key.as_str() > after)
+                }
+            };
+            let keys = log.newest.keys().filter(wanted);
+            let standing = keys.filter_map(|key| log.standing(key, scan.at));
+            standing.take(scan.limit).map(|event| log.read(event)).collect()
+        };
+        Ok(self.read(topic, read).unwrap_or_default())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! Durability: the two traits that a back-end implements, and what they guarantee.
+//!
+//! A back-end is [`EventSourceWriter`] and [`EventSourceReader`] and nothing else. It keeps what
+//! it is given; it decides nothing (`domain::decide`), orders nothing (`topic/`) and knows no
+//! actor and no HTTP. Both traits are object-safe: the rest of the service holds
+//! `Arc<dyn …>`, and a test can put a faulty store around any other.
+//!
+//! # Guarantees
+//!
+//! Each is a test of the same name in `tests/store/`, run on every back-end.
+//!
+//! * **S1 fenced.** `open` takes the topic: once it has returned, no batch of an earlier epoch
+//!   commits any more, not even one that was sent before and is still on its way.
+//! * **S2 facts.** `facts` are as of the durable head at some moment during the call.
+//! * **S3 atomic and durable.** `append` returning `Ok` means that all of the batch is durable;
+//!   `Refused`, `Rejected` and `NotWritten` mean that none of it is there or ever will be.
+//! * **S4 no gaps.** A batch commits only while the topic's head and epoch are exactly those that
+//!   it was planned on. So a batch whose predecessor failed cannot commit.
+//! * **S5 honest.** When neither can be proven, `append` says `Unknown`; `open` and then `facts`
+//!   with the batch's last seq tell the truth.
+//! * **S6 whole transactions.** A read sees all events of a committed batch or none.
+//! * **S7 records.** Idempotency, producer and invalidation records commit with their batch.
+//! * **S8 bytes.** What is read is byte for byte what was written.
+//! * **S9 surface.** Surface, history and key facts are exact at the seq asked for, whatever has
+//!   been folded so far.
+//! * **S10 apart.** What happens to one topic's batch changes nothing for another topic's, even
+//!   where they share a database transaction.
+
+pub mod error;
+pub mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+
+use crate::domain::{
+    Batch, BatchMark, Epoch, Frontier, Head, IdempotencyKey, IdempotencyRecord, Key, KeyState,
+    ProducerId, ProducerState, ReadEvent, Receipt, Seq, TargetState, Timestamp, TopicId, TopicName,
+    TransactionNo, Version,
+};
+pub use error::{AppendError, Cause, StoreError};
+
+/// A topic taken by a writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The store's number for the topic.
+    pub topic: TopicId,
+    /// The epoch that this writer's batches carry.
+    pub epoch: Epoch,
+    /// The durable head.
+    pub head: Head,
+    /// The topic's Merkle tree up to the head.
+    pub frontier: Frontier,
+    /// The surface has been brought forward up to and with this seq; `None` where not at all.
+    pub folded: Option<Seq>,
+}
+
+/// What a writer wants to know before it plans a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The states of these keys.
+    pub keys: Vec<Key>,
+    /// What an invalidation of these transactions would find.
+    pub targets: Vec<TransactionNo>,
+    /// The records kept under these idempotency keys.
+    pub idempotency: Vec<IdempotencyKey>,
+    /// How far these producers have come.
+    pub producers: Vec<ProducerId>,
+    /// The receipts of these lines, all below the producer's next line.
+    pub replays: Vec<Lines>,
+    /// The marks of the batches that ended at these seqs.
+    pub marks: Vec<Seq>,
+}
+
+/// Lines of a producer's stream: `count` of them from `first` on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// The producer.
+    pub producer: ProducerId,
+    /// The first line's number.
+    pub first: u64,
+    /// How many lines; at least 1.
+    pub count: usize,
+}
+
+/// The answer to [`Wanted`]: each list answers the list of the same name, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// States of keys; the default for a key never seen.
+    pub keys: Vec<KeyState>,
+    /// States of transactions.
+    pub targets: Vec<TargetState>,
+    /// Records, where there are any.
+    pub idempotency: Vec<Option<IdempotencyRecord>>,
+    /// States of producers; the default for one never seen.
+    pub producers: Vec<ProducerState>,
+    /// Receipts, one for each line of each range.
+    pub replays: Vec<Vec<Receipt>>,
+    /// Marks, where a batch ended at that seq.
+    pub marks: Vec<Option<BatchMark>>,
+}
+
+/// Writes topics. All methods may be called at once for any number of topics.
+#[async_trait]
+pub trait EventSourceWriter: Send + Sync + 'static {
+    /// Takes the topic for a new writer (S1) and says where it ends. A topic that does not exist
+    /// comes into being without events, which no reader sees.
+    ///
+    /// # Errors
+    /// The topic may or may not have been taken; calling again is harmless.
+    async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError>;
+
+    /// Looks up what the planner asks (S2, S9).
+    ///
+    /// # Errors
+    /// When the store cannot answer now, or what it keeps makes no sense.
+    async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError>;
+
+    /// Commits a batch (S3, S4, S5, S7).
+    ///
+    /// The batch is on its way when the call returns, before the future is polled: batches of
+    /// one topic reach the store in the order of the calls, and several may be in flight. The
+    /// outcome does not depend on the future being polled or dropped. Batches of many topics
+    /// that are ready together may share one commit of the store (S10).
+    ///
+    /// # Errors
+    /// Sorted by what may be concluded: see [`AppendError`].
+    fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>>;
+
+    /// Brings the surface forward to `to`, or further, and says how far it is now. Any instance
+    /// may do so at any time; it is never behind `to` when this returns.
+    ///
+    /// # Errors
+    /// The surface is as far as it was, or somewhere on the way; nothing is wrong with it.
+    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError>;
+
+    /// Forgets idempotency records that are older than `before`, and says how many.
+    ///
+    /// # Errors
+    /// Some may have been forgotten; calling again is harmless.
+    async fn expire(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Ends connections and threads once everything appended has its outcome. Calls made after
+    /// it fail as unavailable.
+    async fn close(&self);
+}
+
+/// A topic as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSummary {
+    /// Its name.
+    pub name: TopicName,
+    /// Its newest event.
+    pub head: Version,
+}
+
+/// A stretch of a topic, or of a key's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// The lowest seq.
+    pub from: Seq,
+    /// The highest seq, inclusive.
+    pub to: Seq,
+    /// Most events to return; at least 1.
+    pub limit: usize,
+    /// Which end comes first.
+    pub direction: Direction,
+}
+
+/// The order of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Rising seqs.
+    Forward,
+    /// Falling seqs.
+    Backward,
+}
+
+/// A stretch of a surface, as it stood just after the event `at`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurfaceScan {
+    /// The last event of a transaction, not beyond the head: the surface as of this event.
+    pub at: Version,
+    /// Which keys.
+    pub keys: KeyRange,
+    /// Most events to return; at least 1.
+    pub limit: usize,
+}
+
+/// Keys of a surface, in byte order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyRange {
+    /// All keys that begin with `prefix` (maybe empty) and come after `after`.
+    Prefix {
+        /// Begin of the keys.
+        prefix: String,
+        /// The key before the first.
+        after: Option<String>,
+    },
+    /// One key.
+    Exactly(Key),
+}
+
+/// Reads topics. All methods may be called at once for any number of topics; none holds anything
+/// in the store between calls. A topic without events does not exist for readers.
+#[async_trait]
+pub trait EventSourceReader: Send + Sync + 'static {
+    /// Topics whose name begins with `prefix` and comes after `after`, in byte order, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn topics(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TopicSummary>, StoreError>;
+
+    /// The durable head of a topic; `None` where the topic has no event.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn head(&self, topic: &TopicName) -> Result<Head, StoreError>;
+
+    /// Events of the stretch that are there, in its direction, without gaps (S6, S8).
+    ///
+    /// # Errors
+    /// When the store cannot answer now, or what it keeps makes no sense.
+    async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError>;
+
+    /// Events of one key in the stretch (S9).
+    ///
+    /// # Errors
+    /// As [`Self::events`].
+    async fn history(
+        &self,
+        topic: &TopicName,
+        key: &Key,
+        scan: Scan,
+    ) -> Result<Vec<ReadEvent>, StoreError>;
+
+    /// First and last seq of a transaction; `None` where there is no such transaction.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn transaction(
+        &self,
+        topic: &TopicName,
+        transaction: TransactionNo,
+    ) -> Result<Option<(Seq, Seq)>, StoreError>;
+
+    /// A stretch of the surface, in byte order of key (S9). Events that were invalidated only
+    /// after `scan.at` are part of it, and say so.
+    ///
+    /// # Errors
+    /// As [`Self::events`].
+    async fn surface(
+        &self,
+        topic: &TopicName,
+        scan: &SurfaceScan,
+    ) -> Result<Vec<ReadEvent>, StoreError>;
+
+    /// Whether the store is reachable and can be read.
+    ///
+    /// # Errors
+    /// When it is not.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
