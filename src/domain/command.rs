@@ -11,6 +11,7 @@ use super::position::{Head, TransactionNo, Version};
 
 /// Something for a topic's writer to do, whole or not at all.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every command is a write; no box for it")]
 pub enum Command {
     /// Write one transaction.
     Write(Write),

@@ -29,13 +29,13 @@ pub mod names;
 pub mod position;
 pub mod receipt_code;
 
-pub use batch::{
-    Batch, BatchMark, IdempotencyRecord, InvalidationRecord, ProducerRecord, TopicId,
-};
+pub use batch::{Batch, BatchMark, IdempotencyRecord, InvalidationRecord, ProducerRecord, TopicId};
 pub use command::{
     Ack, Command, Idempotency, Invalidate, Precondition, ProducerLine, Receipt, Write,
 };
-pub use decide::{Decided, KeyState, Known, Planner, ProducerState, Rejection, Standing, TargetState};
+pub use decide::{
+    Decided, KeyState, Known, Planner, ProducerState, Rejection, Standing, TargetState,
+};
 pub use event::{Content, Data, Digest, Event, EventBody, Invalidation, ReadEvent, Timestamp};
 pub use merkle::{Frontier, Root};
 pub use names::{

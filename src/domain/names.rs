@@ -230,7 +230,10 @@ impl Reason {
 fn visible_ascii(what: &'static str, text: &str) -> Result<(), NameError> {
     let max = limits::TOKEN_CHARS_MAX;
     if text.is_empty() || text.len() > max || !text.bytes().all(|c| c.is_ascii_graphic()) {
-        return Err(NameError { what, why: format!("must be 1 to {max} visible ASCII characters") });
+        return Err(NameError {
+            what,
+            why: format!("must be 1 to {max} visible ASCII characters"),
+        });
     }
     Ok(())
 }

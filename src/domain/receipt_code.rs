@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn receipts_come_back_as_they_were_but_replayed() {
-        let ack = |seq, transaction, duplicate| Ack { version: version(seq, transaction), duplicate };
+        let ack =
+            |seq, transaction, duplicate| Ack { version: version(seq, transaction), duplicate };
         let mut receipts = vec![
             Receipt {
                 transaction: Some(TransactionNo(0)),
