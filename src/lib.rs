@@ -1,3 +1,7 @@
 //! Tidelog: an event store for people who already run a database.
+//!
+//! `ARCHITECTURE.md` draws the layers; each module's header says what is there.
+
 pub mod domain;
+pub mod metrics;
 pub mod store;

@@ -66,3 +66,24 @@ pub enum AppendError {
     #[error("the outcome is not known: {0}")]
     Unknown(Cause),
 }
+
+/// A store could not be opened at start. The texts are for the operator: what is wrong, and what
+/// to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no way to the store, or it does not let this program in.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Another process is using a store that only one may use.
+    #[error("{0}")]
+    InUse(String),
+    /// The store's schema was made by a newer version of this program.
+    #[error("{0}")]
+    Newer(String),
+    /// The store's user lacks a right.
+    #[error("{0}")]
+    MissingRights(String),
+    /// The store cannot give the guarantees, or is not what it should be.
+    #[error("{0}")]
+    Unsuitable(String),
+}

@@ -39,7 +39,7 @@ use crate::domain::{
     ProducerId, ProducerState, ReadEvent, Receipt, Seq, TargetState, Timestamp, TopicId, TopicName,
     TransactionNo, Version,
 };
-pub use error::{AppendError, Cause, StoreError};
+pub use error::{AppendError, Cause, OpenError, StoreError};
 
 /// A topic taken by a writer.
 #[derive(Clone, Debug, PartialEq, Eq)]

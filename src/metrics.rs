@@ -1,0 +1,289 @@
+//! Every metric: its name, its help, its buckets, and one function for each observation.
+//!
+//! Names carry base units and end as Prometheus wants them; label values come from closed sets,
+//! never from topics, keys, tokens or paths. Any layer above `domain` may call this module; it
+//! calls none.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Unit};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+const SECONDS: &[f64] = &[
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0,
+];
+const EVENTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
+
+/// Makes the metrics of this process recordable and describes them. Once a process; before it,
+/// observations go nowhere.
+///
+/// # Errors
+/// When a recorder is there already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_events".into()), EVENTS)?
+        .install_recorder()?;
+    describe();
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("rust", env!("CARGO_PKG_RUST_VERSION"))];
+    gauge!("tidelog_build_info", &labels).set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    let counters = [
+        ("tidelog_events_written_total", Unit::Count, "Events written, invalidations included."),
+        ("tidelog_transactions_written_total", Unit::Count, "Transactions written."),
+        ("tidelog_events_duplicate_total", Unit::Count, "Events not written: duplicates."),
+        ("tidelog_invalidations_written_total", Unit::Count, "Transactions invalidated."),
+        ("tidelog_written_bytes_total", Unit::Bytes, "Size of the events written."),
+        ("tidelog_commands_replayed_total", Unit::Count, "Commands answered as once before."),
+        ("tidelog_commands_failed_total", Unit::Count, "Commands not done, by reason."),
+        ("tidelog_commits_total", Unit::Count, "Batches sent to the store, by outcome."),
+        ("tidelog_commits_merged_total", Unit::Count, "Database transactions that held batches."),
+        ("tidelog_topic_recoveries_total", Unit::Count, "Topics opened again after a failure."),
+        ("tidelog_topic_actors_started_total", Unit::Count, "Topic actors started."),
+        ("tidelog_topic_actors_retired_total", Unit::Count, "Topic actors retired while idle."),
+        ("tidelog_topic_actors_lost_total", Unit::Count, "Topic actors found dead (a bug)."),
+        ("tidelog_keys_total", Unit::Count, "Keys decided, by where their state was found."),
+        ("tidelog_http_requests_total", Unit::Count, "Requests, by method, route and status."),
+        ("tidelog_store_errors_total", Unit::Count, "Errors of the store, by kind."),
+        ("tidelog_folded_events_total", Unit::Count, "Events folded into surfaces."),
+    ];
+    for (name, unit, help) in counters {
+        describe_counter!(name, unit, help);
+    }
+    let gauges = [
+        ("tidelog_build_info", Unit::Count, "1, with the version as labels."),
+        ("tidelog_topic_actors", Unit::Count, "Topic actors running."),
+        ("tidelog_queue_events", Unit::Count, "Events admitted and not yet acknowledged."),
+        ("tidelog_queue_bytes", Unit::Bytes, "Size of the events admitted and unacknowledged."),
+        ("tidelog_commits_in_flight", Unit::Count, "Batches sent to the store and unanswered."),
+        ("tidelog_unfolded_events", Unit::Count, "Events that surfaces are behind their topics."),
+        ("tidelog_remembered_keys", Unit::Count, "Keys whose state topic actors hold."),
+        ("tidelog_store_up", Unit::Count, "1 while the store answers, 0 while it does not."),
+        ("tidelog_store_connections", Unit::Count, "Connections to the store, by use."),
+        ("tidelog_http_requests_active", Unit::Count, "Requests being answered."),
+    ];
+    for (name, unit, help) in gauges {
+        describe_gauge!(name, unit, help);
+    }
+    let histograms = [
+        ("tidelog_commit_duration_seconds", Unit::Seconds, "From sending a batch to its outcome."),
+        ("tidelog_queue_wait_seconds", Unit::Seconds, "From admission to the batch being sent."),
+        ("tidelog_facts_duration_seconds", Unit::Seconds, "Look-ups ahead of a batch."),
+        ("tidelog_fold_duration_seconds", Unit::Seconds, "Bringing a surface forward."),
+        ("tidelog_batch_events", Unit::Count, "Events of a batch."),
+        ("tidelog_commit_merged_events", Unit::Count, "Events of a database transaction."),
+        ("tidelog_http_request_duration_seconds", Unit::Seconds, "Requests, by method and route."),
+    ];
+    for (name, unit, help) in histograms {
+        describe_histogram!(name, unit, help);
+    }
+}
+
+/// Handles that the write path keeps, so that an observation costs no look-up.
+struct Handles {
+    events: Counter,
+    transactions: Counter,
+    duplicates: Counter,
+    invalidations: Counter,
+    bytes: Counter,
+    replayed: Counter,
+    queue_events: Gauge,
+    queue_bytes: Gauge,
+    in_flight: Gauge,
+    unfolded: Gauge,
+    remembered: Gauge,
+    actors: Gauge,
+    commit_duration: Histogram,
+    queue_wait: Histogram,
+    batch_events: Histogram,
+    committed: Counter,
+    merged: Counter,
+    merged_events: Histogram,
+    keys_remembered: Counter,
+    keys_new: Counter,
+    keys_looked_up: Counter,
+}
+
+static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
+    events: counter!("tidelog_events_written_total"),
+    transactions: counter!("tidelog_transactions_written_total"),
+    duplicates: counter!("tidelog_events_duplicate_total"),
+    invalidations: counter!("tidelog_invalidations_written_total"),
+    bytes: counter!("tidelog_written_bytes_total"),
+    replayed: counter!("tidelog_commands_replayed_total"),
+    queue_events: gauge!("tidelog_queue_events"),
+    queue_bytes: gauge!("tidelog_queue_bytes"),
+    in_flight: gauge!("tidelog_commits_in_flight"),
+    unfolded: gauge!("tidelog_unfolded_events"),
+    remembered: gauge!("tidelog_remembered_keys"),
+    actors: gauge!("tidelog_topic_actors"),
+    commit_duration: histogram!("tidelog_commit_duration_seconds"),
+    queue_wait: histogram!("tidelog_queue_wait_seconds"),
+    batch_events: histogram!("tidelog_batch_events"),
+    committed: counter!("tidelog_commits_total", "outcome" => "committed"),
+    merged: counter!("tidelog_commits_merged_total"),
+    merged_events: histogram!("tidelog_commit_merged_events"),
+    keys_remembered: counter!("tidelog_keys_total", "found" => "remembered"),
+    keys_new: counter!("tidelog_keys_total", "found" => "new"),
+    keys_looked_up: counter!("tidelog_keys_total", "found" => "looked_up"),
+});
+
+/// What a durable batch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Events written, invalidations included.
+    pub events: u64,
+    /// Transactions written.
+    pub transactions: u64,
+    /// Events that were duplicates.
+    pub duplicates: u64,
+    /// Invalidations written.
+    pub invalidations: u64,
+    /// Size of the events written, in bytes.
+    pub bytes: u64,
+    /// Commands answered with an earlier answer.
+    pub replayed: u64,
+}
+
+/// A batch's commands have been acknowledged.
+pub fn acknowledged(written: Written) {
+    HANDLES.events.increment(written.events);
+    HANDLES.transactions.increment(written.transactions);
+    HANDLES.duplicates.increment(written.duplicates);
+    HANDLES.invalidations.increment(written.invalidations);
+    HANDLES.bytes.increment(written.bytes);
+    HANDLES.replayed.increment(written.replayed);
+}
+
+/// Commands were not done.
+pub fn commands_failed(reason: &'static str, count: u64) {
+    counter!("tidelog_commands_failed_total", "reason" => reason).increment(count);
+}
+
+/// Something was admitted to the queues.
+pub fn queued(events: usize, bytes: usize) {
+    HANDLES.queue_events.increment(events as f64);
+    HANDLES.queue_bytes.increment(bytes as f64);
+}
+
+/// Something admitted has been answered.
+pub fn dequeued(events: usize, bytes: usize) {
+    HANDLES.queue_events.decrement(events as f64);
+    HANDLES.queue_bytes.decrement(bytes as f64);
+}
+
+/// A batch goes to the store; its oldest command waited this long.
+pub fn commit_sent(events: usize, waited: Duration) {
+    HANDLES.in_flight.increment(1.0);
+    HANDLES.batch_events.record(events as f64);
+    HANDLES.queue_wait.record(waited.as_secs_f64());
+}
+
+/// A batch is durable.
+pub fn commit_succeeded(took: Duration) {
+    HANDLES.in_flight.decrement(1.0);
+    HANDLES.commit_duration.record(took.as_secs_f64());
+    HANDLES.committed.increment(1);
+}
+
+/// A batch is not durable, or not known to be.
+pub fn commit_failed(outcome: &'static str) {
+    HANDLES.in_flight.decrement(1.0);
+    counter!("tidelog_commits_total", "outcome" => outcome).increment(1);
+}
+
+/// A back-end put the batches of some topics into one database transaction.
+pub fn commits_merged(events: usize) {
+    HANDLES.merged.increment(1);
+    HANDLES.merged_events.record(events as f64);
+}
+
+/// A topic was opened again after a failure.
+pub fn topic_recovered() {
+    counter!("tidelog_topic_recoveries_total").increment(1);
+}
+
+/// A topic actor started.
+pub fn actor_started() {
+    counter!("tidelog_topic_actors_started_total").increment(1);
+    HANDLES.actors.increment(1.0);
+}
+
+/// A topic actor ended, for whatever reason.
+pub fn actor_stopped() {
+    HANDLES.actors.decrement(1.0);
+}
+
+/// A topic actor ended because nobody needed it.
+pub fn actor_retired() {
+    counter!("tidelog_topic_actors_retired_total").increment(1);
+}
+
+/// A topic actor was found dead.
+pub fn actor_lost() {
+    counter!("tidelog_topic_actors_lost_total").increment(1);
+}
+
+/// Where the states of a batch's keys were found.
+pub fn keys_found(remembered: usize, new: usize, looked_up: usize) {
+    HANDLES.keys_remembered.increment(remembered as u64);
+    HANDLES.keys_new.increment(new as u64);
+    HANDLES.keys_looked_up.increment(looked_up as u64);
+}
+
+/// The number of keys that a topic actor remembers changed.
+pub fn keys_remembered(change: i64) {
+    HANDLES.remembered.increment(change as f64);
+}
+
+/// The number of events that a surface is behind its topic changed.
+pub fn unfolded(change: i64) {
+    HANDLES.unfolded.increment(change as f64);
+}
+
+/// Look-ups ahead of a batch are done.
+pub fn facts_found(took: Duration) {
+    histogram!("tidelog_facts_duration_seconds").record(took.as_secs_f64());
+}
+
+/// A surface was brought forward over some events.
+pub fn folded(events: u64, took: Duration) {
+    counter!("tidelog_folded_events_total").increment(events);
+    histogram!("tidelog_fold_duration_seconds").record(took.as_secs_f64());
+}
+
+/// The store answered, or did not.
+pub fn store_up(up: bool) {
+    gauge!("tidelog_store_up").set(if up { 1.0 } else { 0.0 });
+}
+
+/// An error of the store.
+pub fn store_error(kind: &'static str) {
+    counter!("tidelog_store_errors_total", "kind" => kind).increment(1);
+}
+
+/// The number of connections to the store changed.
+pub fn store_connections(used_for: &'static str, change: f64) {
+    gauge!("tidelog_store_connections", "use" => used_for).increment(change);
+}
+
+/// A request began.
+pub fn http_begun() {
+    gauge!("tidelog_http_requests_active").increment(1.0);
+}
+
+/// A request's answer has begun (streams) or ended.
+pub fn http_answered(method: &'static str, route: String, status: u16, took: Duration) {
+    gauge!("tidelog_http_requests_active").decrement(1.0);
+    histogram!("tidelog_http_request_duration_seconds", "method" => method, "route" => route.clone())
+        .record(took.as_secs_f64());
+    let status = status.to_string();
+    counter!("tidelog_http_requests_total", "method" => method, "route" => route, "status" => status)
+        .increment(1);
+}
