@@ -3,5 +3,8 @@
 //! `ARCHITECTURE.md` draws the layers; each module's header says what is there.
 
 pub mod domain;
+pub mod http;
 pub mod metrics;
 pub mod store;
+pub mod topic;
+pub mod wire;

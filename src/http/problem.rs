@@ -1,0 +1,347 @@
+//! Every error that a client can get: the contract's table as one enum, and the RFC 9457 body.
+//!
+//! Invariants: nothing internal (SQL, paths, versions) gets into a problem; `committed` is
+//! `unknown` only for `outcome-unknown`.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use serde::Serialize;
+
+use crate::domain::{Head, NameError, Rejection};
+use crate::store::StoreError;
+use crate::topic::WriteError;
+use crate::wire::head::HeadJson;
+
+/// The code of a problem: what a program decides by. Each is a row of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    Malformed,
+    Unauthenticated,
+    Forbidden,
+    TopicNotFound,
+    TransactionNotFound,
+    KeyNotFound,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    ProducerGap,
+    ProducerFenced,
+    NotAcceptable,
+    UnsupportedMediaType,
+    PreconditionFailed,
+    TooLarge,
+    Invalid,
+    IdempotencyMismatch,
+    RateLimited,
+    Internal,
+    Overloaded,
+    Unavailable,
+    ShuttingDown,
+    ReadOnly,
+    OutcomeUnknown,
+}
+
+impl ErrorCode {
+    /// All of them, for documents and tests.
+    pub const ALL: [Self; 24] = [
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::TopicNotFound,
+        Self::TransactionNotFound,
+        Self::KeyNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::ProducerGap,
+        Self::ProducerFenced,
+        Self::NotAcceptable,
+        Self::UnsupportedMediaType,
+        Self::PreconditionFailed,
+        Self::TooLarge,
+        Self::Invalid,
+        Self::IdempotencyMismatch,
+        Self::RateLimited,
+        Self::Internal,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::ShuttingDown,
+        Self::ReadOnly,
+        Self::OutcomeUnknown,
+    ];
+
+    /// Code, status and title: the one table.
+    const fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::Malformed => ("malformed", 400, "The request is malformed"),
+            Self::Unauthenticated => ("unauthenticated", 401, "A valid token is needed"),
+            Self::Forbidden => ("forbidden", 403, "The token does not allow this"),
+            Self::TopicNotFound => ("topic-not-found", 404, "The topic does not exist"),
+            Self::TransactionNotFound => {
+                ("transaction-not-found", 404, "The transaction does not exist")
+            }
+            Self::KeyNotFound => ("key-not-found", 404, "The key is not on the surface"),
+            Self::NotFound => ("not-found", 404, "There is nothing here"),
+            Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not allowed here"),
+            Self::RequestTimeout => ("request-timeout", 408, "The request did not come in time"),
+            Self::ProducerGap => ("producer-gap", 409, "Lines of the producer are missing"),
+            Self::ProducerFenced => ("producer-fenced", 403, "A newer producer has taken over"),
+            Self::NotAcceptable => ("not-acceptable", 406, "No such representation"),
+            Self::UnsupportedMediaType => {
+                ("unsupported-media-type", 415, "The body has an unsupported type")
+            }
+            Self::PreconditionFailed => {
+                ("precondition-failed", 412, "The topic's head is another one")
+            }
+            Self::TooLarge => ("too-large", 413, "Something is over its limit"),
+            Self::Invalid => ("invalid", 422, "The request breaks a rule"),
+            Self::IdempotencyMismatch => {
+                ("idempotency-mismatch", 422, "The idempotency key was used for something else")
+            }
+            Self::RateLimited => ("rate-limited", 429, "Too many requests"),
+            Self::Internal => ("internal", 500, "Something is broken in the service"),
+            Self::Overloaded => ("overloaded", 503, "Too much is waiting to be written"),
+            Self::Unavailable => ("unavailable", 503, "The store is not available"),
+            Self::ShuttingDown => ("shutting-down", 503, "The service is shutting down"),
+            Self::ReadOnly => ("read-only", 503, "The service takes no writes"),
+            Self::OutcomeUnknown => ("outcome-unknown", 504, "The store was lost while committing"),
+        }
+    }
+
+    /// The code as text.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.row().1).expect("the table has only valid statuses")
+    }
+
+    /// The title, always the same for a code.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub const fn retryable(self) -> bool {
+        matches!(
+            self,
+            Self::RequestTimeout
+                | Self::RateLimited
+                | Self::Overloaded
+                | Self::Unavailable
+                | Self::ShuttingDown
+                | Self::ReadOnly
+                | Self::OutcomeUnknown
+        )
+    }
+
+    /// What is certain about writing: `"no"` or `"unknown"`.
+    #[must_use]
+    pub const fn committed(self) -> &'static str {
+        match self {
+            Self::OutcomeUnknown => "unknown",
+            _ => "no",
+        }
+    }
+}
+
+/// An error as a client gets it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// What a program decides by.
+    pub code: ErrorCode,
+    /// What a person reads.
+    pub detail: String,
+    /// JSON pointer (RFC 6901) to what is wrong in the body.
+    pub pointer: Option<String>,
+    /// The line of a stream, from 1, that is wrong.
+    pub line: Option<u64>,
+    /// Further members of the body.
+    pub extra: Extra,
+    /// For `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+/// Members that only some problems have.
+#[derive(Clone, Debug, Default)]
+pub enum Extra {
+    /// None.
+    #[default]
+    Nothing,
+    /// `head`, with `precondition-failed`.
+    Head(Head),
+    /// `expected`, with `producer-gap`: the line number that is expected next.
+    Expected(u64),
+    /// `epoch`, with `producer-fenced`: the highest seen.
+    Epoch(u64),
+}
+
+/// A problem as JSON.
+#[derive(Serialize)]
+pub struct ProblemJson<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    retryable: bool,
+    committed: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<Option<HeadJson>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+}
+
+impl Problem {
+    /// A problem without a place.
+    #[must_use]
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let retry_after = (code.status().as_u16() == 503 || code == ErrorCode::RateLimited)
+            .then_some(Duration::from_secs(1));
+        let detail = detail.into();
+        Self { code, detail, pointer: None, line: None, extra: Extra::Nothing, retry_after }
+    }
+
+    /// The same, at a JSON pointer of the body.
+    #[must_use]
+    pub fn at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = Some(pointer.into());
+        self
+    }
+
+    /// The same, at a line (from 1) of the stream.
+    #[must_use]
+    pub fn on_line(mut self, line: u64) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    fn with(mut self, extra: Extra) -> Self {
+        self.extra = extra;
+        self
+    }
+
+    /// The JSON body, for an answer or inside a stream.
+    #[must_use]
+    pub fn json<'a>(&'a self, request_id: &'a str) -> ProblemJson<'a> {
+        let (head, expected, epoch) = match self.extra {
+            Extra::Nothing => (None, None, None),
+            Extra::Head(head) => (Some(head.map(HeadJson::from)), None, None),
+            Extra::Expected(line) => (None, Some(line), None),
+            Extra::Epoch(epoch) => (None, None, Some(epoch)),
+        };
+        ProblemJson {
+            kind: format!("/problems/{}", self.code.code()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            code: self.code.code(),
+            retryable: self.code.retryable(),
+            committed: self.code.committed(),
+            request_id,
+            pointer: self.pointer.as_deref(),
+            line: self.line,
+            head,
+            expected,
+            epoch,
+        }
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(ErrorCode::Invalid, error.to_string())
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Rejected(rejection) => rejection.into(),
+            WriteError::Unstorable => {
+                Self::new(ErrorCode::Invalid, "the store cannot hold this event")
+            }
+            WriteError::Overloaded => {
+                Self::new(ErrorCode::Overloaded, "the queue is full; nothing was written")
+            }
+            WriteError::Unavailable => Self::new(
+                ErrorCode::Unavailable,
+                "the store did not take the write in time; nothing was written",
+            ),
+            WriteError::ReadOnly => Self::new(ErrorCode::ReadOnly, "the store takes no writes now"),
+            WriteError::ShuttingDown => {
+                Self::new(ErrorCode::ShuttingDown, "the service is shutting down")
+            }
+            WriteError::EarlierFailed => Self::new(
+                ErrorCode::Unavailable,
+                "an earlier line of the stream failed; nothing was written",
+            ),
+            WriteError::OutcomeUnknown => Self::new(
+                ErrorCode::OutcomeUnknown,
+                "the store was lost while committing; read the head, or send the request again \
+                 with its Idempotency-Key",
+            ),
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::PreconditionFailed(head) => {
+                Self::new(ErrorCode::PreconditionFailed, "the condition on the head does not hold")
+                    .with(Extra::Head(head))
+            }
+            Rejection::TopicNotFound => Self::new(ErrorCode::TopicNotFound, "no such topic"),
+            Rejection::TransactionNotFound => {
+                Self::new(ErrorCode::TransactionNotFound, "the topic has no such transaction")
+            }
+            Rejection::InvalidationOfInvalidation => {
+                Self::new(ErrorCode::Invalid, "an invalidation cannot be invalidated")
+            }
+            Rejection::IdempotencyMismatch => Self::new(
+                ErrorCode::IdempotencyMismatch,
+                "the Idempotency-Key was used before with another request",
+            ),
+            Rejection::ProducerGap(expected) => {
+                Self::new(ErrorCode::ProducerGap, format!("line {expected} is expected next"))
+                    .with(Extra::Expected(expected))
+            }
+            Rejection::ProducerFenced(epoch) => Self::new(
+                ErrorCode::ProducerFenced,
+                format!("the producer has been seen with epoch {epoch}"),
+            )
+            .with(Extra::Epoch(epoch)),
+        }
+    }
+}
+
+/// A read failed. The cause goes to the log, where the caller adds what it was doing.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::ReadOnly(_) => {
+                Self::new(ErrorCode::Unavailable, "the store does not answer now")
+            }
+            StoreError::Corrupt(_) => Self::new(
+                ErrorCode::Internal,
+                "what the store keeps makes no sense; the operator's log says more",
+            ),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! JSON shapes of the contract, for the server and for clients written in Rust.
+//!
+//! Not here: HTTP, limits that an operator chooses, the rules.
+
+pub mod head;
