@@ -43,12 +43,14 @@ fn describe() {
         ("tidelog_commands_replayed_total", Unit::Count, "Commands answered as once before."),
         ("tidelog_commands_failed_total", Unit::Count, "Commands not done, by reason."),
         ("tidelog_commits_total", Unit::Count, "Batches sent to the store, by outcome."),
+        ("tidelog_append_errors_total", Unit::Count, "Batches not taken by the store, by kind."),
         ("tidelog_commits_merged_total", Unit::Count, "Database transactions that held batches."),
         ("tidelog_topic_recoveries_total", Unit::Count, "Topics opened again after a failure."),
         ("tidelog_topic_actors_started_total", Unit::Count, "Topic actors started."),
         ("tidelog_topic_actors_retired_total", Unit::Count, "Topic actors retired while idle."),
         ("tidelog_topic_actors_lost_total", Unit::Count, "Topic actors found dead (a bug)."),
-        ("tidelog_keys_total", Unit::Count, "Keys decided, by where their state was found."),
+        ("tidelog_keys_decided_total", Unit::Count, "Events compared with their key's state."),
+        ("tidelog_keys_looked_up_total", Unit::Count, "Keys whose state the store was asked for."),
         ("tidelog_http_requests_total", Unit::Count, "Requests, by method, route and status."),
         ("tidelog_store_errors_total", Unit::Count, "Errors of the store, by kind."),
         ("tidelog_folded_events_total", Unit::Count, "Events folded into surfaces."),
@@ -105,8 +107,7 @@ struct Handles {
     committed: Counter,
     merged: Counter,
     merged_events: Histogram,
-    keys_remembered: Counter,
-    keys_new: Counter,
+    keys_decided: Counter,
     keys_looked_up: Counter,
 }
 
@@ -129,9 +130,8 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     committed: counter!("tidelog_commits_total", "outcome" => "committed"),
     merged: counter!("tidelog_commits_merged_total"),
     merged_events: histogram!("tidelog_commit_merged_events"),
-    keys_remembered: counter!("tidelog_keys_total", "found" => "remembered"),
-    keys_new: counter!("tidelog_keys_total", "found" => "new"),
-    keys_looked_up: counter!("tidelog_keys_total", "found" => "looked_up"),
+    keys_decided: counter!("tidelog_keys_decided_total"),
+    keys_looked_up: counter!("tidelog_keys_looked_up_total"),
 });
 
 /// What a durable batch did.
@@ -193,9 +193,14 @@ pub fn commit_succeeded(took: Duration) {
 }
 
 /// A batch is not durable, or not known to be.
-pub fn commit_failed(outcome: &'static str) {
+pub fn commit_failed() {
     HANDLES.in_flight.decrement(1.0);
-    counter!("tidelog_commits_total", "outcome" => outcome).increment(1);
+    counter!("tidelog_commits_total", "outcome" => "failed").increment(1);
+}
+
+/// The store did not take a batch, for this reason.
+pub fn append_error(kind: &'static str) {
+    counter!("tidelog_append_errors_total", "kind" => kind).increment(1);
 }
 
 /// A back-end put the batches of some topics into one database transaction.
@@ -230,11 +235,14 @@ pub fn actor_lost() {
     counter!("tidelog_topic_actors_lost_total").increment(1);
 }
 
-/// Where the states of a batch's keys were found.
-pub fn keys_found(remembered: usize, new: usize, looked_up: usize) {
-    HANDLES.keys_remembered.increment(remembered as u64);
-    HANDLES.keys_new.increment(new as u64);
-    HANDLES.keys_looked_up.increment(looked_up as u64);
+/// Events were compared with the states of their keys.
+pub fn keys_decided(count: usize) {
+    HANDLES.keys_decided.increment(count as u64);
+}
+
+/// The store was asked for the states of keys.
+pub fn keys_looked_up(count: usize) {
+    HANDLES.keys_looked_up.increment(count as u64);
 }
 
 /// The number of keys that a topic actor remembers changed.

@@ -12,102 +12,34 @@
 //!   knows; nothing in memory is rolled back in place.
 //! * When commands fail because of the store, everything queued behind them fails with them.
 
+mod actor;
+mod admission;
+mod backoff;
+mod flight;
+mod keys;
+mod memory;
+mod outcome;
+mod queue;
+mod recovery;
+mod registry;
+mod settings;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::domain::{Command, Receipt, Rejection, TopicName};
+pub use outcome::{Outcome, WriteError};
+pub use settings::Settings;
+
+use crate::domain::{Command, Receipt, TopicName};
 use crate::store::EventSourceWriter;
-
-/// Limits of the write path. Counts are of events, sizes in bytes.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How long a command may wait for the store before it is answered as failed.
-    pub write_timeout: Duration,
-    /// Most events admitted and not yet answered, over all topics.
-    pub queue_events_max: usize,
-    /// Most bytes admitted and not yet answered, over all topics.
-    pub queue_bytes_max: usize,
-    /// Most events admitted and not yet answered, of one topic.
-    pub topic_queue_events_max: usize,
-    /// Most events of a batch, unless a single transaction has more.
-    pub batch_events_max: usize,
-    /// Most bytes of a batch, unless a single transaction has more.
-    pub batch_bytes_max: usize,
-    /// Most batches of a topic on their way to the store at once.
-    pub commits_in_flight_max: usize,
-    /// An actor without work for this long ends.
-    pub topic_idle: Duration,
-    /// Memory for the states of keys, per topic.
-    pub keys_bytes_max: usize,
-    /// Most events that a surface may be behind its topic before writing waits for it.
-    pub unfolded_events_max: usize,
-    /// Threads that topic actors run on.
-    pub threads: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            write_timeout: Duration::from_secs(10),
-            queue_events_max: 200_000,
-            queue_bytes_max: 256 << 20,
-            topic_queue_events_max: 20_000,
-            batch_events_max: 1000,
-            batch_bytes_max: 1 << 20,
-            commits_in_flight_max: 4,
-            topic_idle: Duration::from_secs(60),
-            keys_bytes_max: 32 << 20,
-            unfolded_events_max: 100_000,
-            threads: 1,
-        }
-    }
-}
-
-/// Why a command is not done, sorted by what the caller may conclude.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// A rule refuses it. **Nothing is written**; the same again gives the same.
-    #[error("refused by the rules: {0:?}")]
-    Rejected(Rejection),
-    /// The store cannot hold it. **Nothing is written**; the same again gives the same.
-    #[error("the store cannot hold it")]
-    Unstorable,
-    /// Too much is queued. **Nothing is written**; try again later.
-    #[error("the queue is full")]
-    Overloaded,
-    /// The store is not reachable, or an earlier command failed because of it. **Nothing is
-    /// written**; try again later.
-    #[error("the store is not available")]
-    Unavailable,
-    /// The store takes no writes. **Nothing is written**; try again later.
-    #[error("the store is read-only")]
-    ReadOnly,
-    /// The service is ending. **Nothing is written**; try again elsewhere.
-    #[error("the service is shutting down")]
-    ShuttingDown,
-    /// An earlier line of the same session failed. **Nothing is written.**
-    #[error("an earlier line failed")]
-    EarlierFailed,
-    /// The store was lost while committing, and could not be asked in time.
-    #[error("the outcome is not known")]
-    OutcomeUnknown,
-}
-
-/// What became of commands submitted together: the receipts of those that are done, in order,
-/// and why the next one failed. Nothing behind that one is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The receipts of the commands that are done: the first ones.
-    pub receipts: Vec<Receipt>,
-    /// Why the command after them is not done; `None` where all are.
-    pub failure: Option<WriteError>,
-}
+use actor::Submit;
+use admission::Weight;
+use queue::{SessionState, Submission};
+use registry::{Lease, Registry};
 
 /// The writers of all topics. Cheap to clone.
 #[derive(Clone)]
 pub struct Topics {
-    store: Arc<dyn EventSourceWriter>,
-    settings: Arc<Settings>,
+    registry: Arc<Registry>,
 }
 
 impl Topics {
@@ -115,7 +47,7 @@ impl Topics {
     /// system.
     #[must_use]
     pub fn new(store: Arc<dyn EventSourceWriter>, settings: Settings) -> Self {
-        Self { store, settings: Arc::new(settings) }
+        Self { registry: Arc::new(Registry::new(store, settings)) }
     }
 
     /// Does one command. Dropping the future changes nothing of what happens to the command.
@@ -123,8 +55,18 @@ impl Topics {
     /// # Errors
     /// See [`WriteError`].
     pub async fn submit(&self, topic: &TopicName, command: Command) -> Result<Receipt, WriteError> {
-        let _ = (&self.store, &self.settings, topic, command);
-        Err(WriteError::Unavailable)
+        let commands = vec![command];
+        let lease = self.registry.lease(topic);
+        let weight = Weight::of(&commands);
+        let permit = self.registry.admission.try_admit(&lease.admission, weight)?;
+        let addr = lease.addr.clone();
+        let (submission, outcome) = Submission::new(commands, None, permit, lease);
+        addr.do_send(Submit(submission));
+        let outcome = outcome.await.unwrap_or_else(|_| lost());
+        match (outcome.failure, outcome.receipts.into_iter().next()) {
+            (None, Some(receipt)) => Ok(receipt),
+            (failure, _) => Err(failure.unwrap_or(WriteError::OutcomeUnknown)),
+        }
     }
 
     /// Begins a session: commands of one client that depend on each other.
@@ -132,18 +74,28 @@ impl Topics {
     /// # Errors
     /// `ShuttingDown`.
     pub fn session(&self, topic: &TopicName) -> Result<Session, WriteError> {
-        let _ = topic;
-        Ok(Session {})
+        self.registry.admission.check_open()?;
+        let lease = self.registry.lease(topic);
+        Ok(Session { registry: Arc::clone(&self.registry), lease, state: Arc::default() })
     }
 
     /// Takes no more commands (they fail with `ShuttingDown`) and returns once every admitted one
     /// is answered.
-    pub async fn drain(&self) {}
+    pub async fn drain(&self) {
+        self.registry.admission.drain().await;
+    }
 }
 
 /// Commands of one client that depend on each other: once one fails, none after it is done.
 /// Dropping a session changes nothing of what happens to what was submitted.
-pub struct Session {}
+///
+/// A session is bound to the actor that it began with: should that one die, the session fails,
+/// because a successor cannot know which of its commands were lost.
+pub struct Session {
+    registry: Arc<Registry>,
+    lease: Lease,
+    state: Arc<SessionState>,
+}
 
 impl Session {
     /// Submits commands, at least one; waits while the queue is full (back-pressure) and returns
@@ -157,7 +109,21 @@ impl Session {
         &mut self,
         commands: Vec<Command>,
     ) -> Result<impl Future<Output = Outcome> + Send + 'static + use<>, WriteError> {
-        let _ = commands;
-        Ok(std::future::ready(Outcome::default()))
+        let weight = Weight::of(&commands);
+        let permit = self.registry.admission.admit(&self.lease.admission, weight).await;
+        let permit = permit.inspect_err(|_| self.state.fail())?;
+        if self.state.has_failed() {
+            return Err(WriteError::EarlierFailed);
+        }
+        let session = Some(Arc::clone(&self.state));
+        let (submission, outcome) = Submission::new(commands, session, permit, self.lease.clone());
+        self.lease.addr.do_send(Submit(submission));
+        Ok(async move { outcome.await.unwrap_or_else(|_| lost()) })
     }
+}
+
+/// A submission answers even when it is dropped, so this is not seen; if it were, nothing could
+/// be said.
+fn lost() -> Outcome {
+    Outcome { receipts: Vec::new(), failure: Some(WriteError::OutcomeUnknown) }
 }

@@ -1,0 +1,550 @@
+//! The actor that writes one topic: takes submissions, plans batches, keeps several in flight,
+//! settles them in order, and takes the topic again when the store fails.
+//!
+//! Everything that may take time is a future whose result comes back as a call of a method here,
+//! together with the *life* it belongs to: each time the topic is taken or given up a new life
+//! begins, and results of earlier lives are ignored.
+//!
+//! Invariant: batches are only planned in the phase `Writing`, on the planned head of this life.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, SpawnHandle};
+use actix::{ActorFutureExt as _, WrapFuture as _};
+
+use super::backoff::Backoff;
+use super::flight::{Flight, written};
+use super::memory::{Gathered, Memory};
+use super::outcome::WriteError;
+use super::queue::{Queue, Submission};
+use super::recovery::{Durable, Taken, take, within};
+use super::registry::Registry;
+use super::settings::Settings;
+use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
+use crate::metrics;
+use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
+
+/// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Submit(pub(super) Submission);
+
+/// Plan what can be planned. Sent to itself, so that all submissions that wait in the mailbox get
+/// into one batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Pump;
+
+/// What the actor is doing.
+enum Phase {
+    /// The topic is not taken.
+    Idle,
+    /// The topic is being taken.
+    Taking,
+    /// Batches may be planned.
+    Writing(Writing),
+}
+
+struct Writing {
+    id: TopicId,
+    planner: Planner,
+    /// What the next batch needs is being looked up.
+    looking_up: bool,
+}
+
+/// See the module.
+pub(super) struct TopicActor {
+    topic: TopicName,
+    generation: usize,
+    store: Arc<dyn EventSourceWriter>,
+    settings: Settings,
+    registry: Weak<Registry>,
+    phase: Phase,
+    life: u64,
+    queue: Queue,
+    memory: Memory,
+    in_flight: VecDeque<Flight>,
+    flights: u64,
+    durable: Option<Durable>,
+    folding: bool,
+    /// Nothing is planned before the surface is folded up to here.
+    fold_first: Option<Seq>,
+    reported_unfolded: u64,
+    /// A batch was rejected: so many commands are now sent one by one, to find the culprit.
+    one_by_one: usize,
+    rejected: Option<u64>,
+    backoff: Backoff,
+    /// When something was last settled, or work began.
+    progress: Instant,
+    pump_pending: bool,
+    timer: Option<(SpawnHandle, Instant)>,
+}
+
+impl Actor for TopicActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        metrics::actor_started();
+    }
+}
+
+impl Drop for TopicActor {
+    fn drop(&mut self) {
+        metrics::actor_stopped();
+        self.report_unfolded(0);
+    }
+}
+
+impl Handler<Submit> for TopicActor {
+    type Result = ();
+
+    fn handle(&mut self, Submit(submission): Submit, ctx: &mut Self::Context) {
+        if self.queue.is_empty() {
+            self.progress = Instant::now();
+        }
+        self.queue.push(submission);
+        self.set_timer(ctx);
+        self.pump_soon(ctx);
+    }
+}
+
+impl Handler<Pump> for TopicActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Pump, ctx: &mut Self::Context) {
+        self.pump_pending = false;
+        self.pump(ctx);
+    }
+}
+
+impl TopicActor {
+    pub(super) fn new(
+        topic: TopicName,
+        generation: usize,
+        store: Arc<dyn EventSourceWriter>,
+        settings: Settings,
+        registry: Weak<Registry>,
+    ) -> Self {
+        Self {
+            topic,
+            generation,
+            store,
+            settings,
+            registry,
+            phase: Phase::Idle,
+            life: 0,
+            queue: Queue::default(),
+            memory: Memory::new(None, false),
+            in_flight: VecDeque::new(),
+            flights: 0,
+            durable: None,
+            folding: false,
+            fold_first: None,
+            reported_unfolded: 0,
+            one_by_one: 0,
+            rejected: None,
+            backoff: Backoff::default(),
+            progress: Instant::now(),
+            pump_pending: false,
+            timer: None,
+        }
+    }
+
+    fn pump_soon(&mut self, ctx: &mut Context<Self>) {
+        if !self.pump_pending {
+            self.pump_pending = true;
+            ctx.notify(Pump);
+        }
+    }
+
+    /// Plans batches until something has to be waited for.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        while let Some(oldest) = self.queue.oldest_unplanned() {
+            match &self.phase {
+                Phase::Idle => return self.take(Duration::ZERO, ctx),
+                Phase::Taking => return,
+                Phase::Writing(writing) if writing.looking_up => return,
+                Phase::Writing(_) => {}
+            }
+            if !self.may_plan(ctx) {
+                return;
+            }
+            let idle = self.in_flight.is_empty();
+            match self.memory.gather(self.queue.unplanned(), idle, &self.settings) {
+                Gathered::Wait => return,
+                Gathered::LookUp(wanted) => return self.look_up(wanted, ctx),
+                Gathered::Plan(count) => {
+                    let count = if self.one_by_one > 0 { 1 } else { count };
+                    self.plan(count, oldest, ctx);
+                    // What was all duplicates or refused may be answered already.
+                    self.settle(ctx);
+                }
+            }
+        }
+    }
+
+    /// Whether a further batch may be planned now.
+    fn may_plan(&mut self, ctx: &mut Context<Self>) -> bool {
+        let sent = self.in_flight.iter().filter(|flight| flight.batch.is_some()).count();
+        let max = if self.one_by_one > 0 { 1 } else { self.settings.commits_in_flight_max.max(1) };
+        if sent >= max || self.in_flight.back().is_some_and(Flight::bars) {
+            return false;
+        }
+        if self.fold_first > self.memory.keys.folded() {
+            self.fold(ctx);
+            return false;
+        }
+        if self.memory.keys.bytes() > self.settings.keys_bytes_max {
+            self.memory.keys.sweep(self.settings.keys_bytes_max);
+        }
+        let full = self.memory.keys.bytes() > self.settings.keys_bytes_max
+            || self.unfolded() > self.settings.unfolded_events_max as u64;
+        if full && self.durable.map(|d| d.head.seq) > self.memory.keys.folded() {
+            self.fold(ctx);
+            return false;
+        }
+        true
+    }
+
+    /// Events that are durable and that the surface does not cover yet.
+    fn unfolded(&self) -> u64 {
+        let head = self.durable.map_or(0, |durable| durable.head.seq.0 + 1);
+        head.saturating_sub(self.memory.keys.folded().map_or(0, |seq| seq.0 + 1))
+    }
+
+    fn report_unfolded(&mut self, now: u64) {
+        metrics::unfolded(now as i64 - self.reported_unfolded as i64);
+        self.reported_unfolded = now;
+    }
+
+    fn look_up(&mut self, wanted: Wanted, ctx: &mut Context<Self>) {
+        let Phase::Writing(writing) = &mut self.phase else { return };
+        writing.looking_up = true;
+        let (store, id, asked) = (Arc::clone(&self.store), writing.id, wanted.clone());
+        let (life, began, timeout) = (self.life, Instant::now(), self.settings.write_timeout);
+        let facts = async move { within(timeout, store.facts(id, asked)).await };
+        ctx.spawn(facts.into_actor(self).map(move |facts, actor, ctx| {
+            if actor.life != life {
+                return;
+            }
+            metrics::facts_found(began.elapsed());
+            match facts {
+                Ok(facts) => {
+                    actor.memory.learn(wanted, facts);
+                    actor.looked_up(ctx);
+                }
+                Err(error) => {
+                    actor.store_failed("look-up", &error);
+                    let pause = actor.backoff.pause();
+                    ctx.run_later(pause, move |actor, ctx| {
+                        if actor.life == life {
+                            actor.looked_up(ctx);
+                        }
+                    });
+                }
+            }
+        }));
+    }
+
+    fn looked_up(&mut self, ctx: &mut Context<Self>) {
+        if let Phase::Writing(writing) = &mut self.phase {
+            writing.looking_up = false;
+        }
+        self.pump(ctx);
+    }
+
+    /// Decides `count` commands and sends the batch that they make.
+    fn plan(&mut self, count: usize, oldest: Instant, ctx: &mut Context<Self>) {
+        let Phase::Writing(Writing { planner, .. }) = &mut self.phase else { return };
+        let memory = &mut self.memory;
+        let mut batch = planner.begin(now());
+        let (mut duplicates, mut replayed) = (0, 0);
+        for _ in 0..count {
+            self.queue.plan(|command| {
+                let records = batch.idempotency.len();
+                let receipt = planner.decide(command, memory, &mut batch);
+                if let Some(record) = batch.idempotency.get(records) {
+                    memory.planned(record);
+                }
+                let receipt = receipt.map_err(WriteError::Rejected)?;
+                replayed += u64::from(receipt.replayed);
+                duplicates += receipt.acks.iter().filter(|ack| ack.duplicate).count() as u64;
+                Ok(receipt)
+            });
+        }
+        planner.seal(&mut batch);
+        memory.batch_planned();
+        self.one_by_one = self.one_by_one.saturating_sub(count);
+
+        let written = metrics::Written { duplicates, replayed, ..written(&batch) };
+        let batch = (!batch.is_empty()).then(|| Arc::new(batch));
+        let (number, sent) = (self.flights, Instant::now());
+        self.flights += 1;
+        if let Some(batch) = &batch {
+            metrics::commit_sent(batch.events.len(), oldest.elapsed());
+            let (append, life) = (self.store.append(Arc::clone(batch)), self.life);
+            ctx.spawn(append.into_actor(self).map(move |outcome, actor, ctx| {
+                if actor.life == life {
+                    actor.appended(number, outcome, ctx);
+                }
+            }));
+        }
+        let landed = batch.is_none();
+        self.in_flight.push_back(Flight { number, commands: count, batch, sent, landed, written });
+    }
+
+    fn appended(&mut self, number: u64, outcome: Result<(), AppendError>, ctx: &mut Context<Self>) {
+        let error = match outcome {
+            Ok(()) => {
+                let flight = self.in_flight.iter_mut().find(|flight| flight.number == number);
+                flight.expect("it is in flight until it is settled").land();
+                self.backoff = Backoff::default();
+                self.settle(ctx);
+                return self.pump(ctx);
+            }
+            Err(error) => error,
+        };
+        let topic = self.topic.as_str();
+        tracing::warn!(topic, %error, "a batch was not acknowledged; taking the topic again");
+        let (kind, pause) = match &error {
+            // Maybe another instance writes here: do not take it back in the same moment.
+            AppendError::Refused => ("refused", self.backoff.pause()),
+            AppendError::Rejected(_) => ("rejected", Duration::ZERO),
+            AppendError::NotWritten(_) => ("not_written", self.backoff.pause()),
+            AppendError::Unknown(_) => ("unknown", Duration::ZERO),
+        };
+        metrics::append_error(kind);
+        self.rejected = matches!(error, AppendError::Rejected(_)).then_some(number);
+        self.take(pause, ctx);
+    }
+
+    /// Answers, in order, what has landed.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        while self.in_flight.front().is_some_and(|flight| flight.landed) {
+            let flight = self.in_flight.pop_front().expect("there is a front");
+            self.progress = Instant::now();
+            self.durable = flight.durable().or(self.durable);
+            if let Some(batch) = &flight.batch {
+                self.memory.batch_durable(batch, self.in_flight.is_empty());
+                if !batch.invalidations.is_empty() {
+                    // Keys fell back to earlier events: only the store knows to which.
+                    let folded = self.memory.keys.folded();
+                    self.memory = Memory::new(folded, false);
+                    self.fold_first = batch.head().map(|head| head.seq);
+                }
+            }
+            metrics::acknowledged(flight.written);
+            self.queue.settle(flight.commands);
+        }
+        if matches!(self.phase, Phase::Writing(_)) {
+            self.report_unfolded(self.unfolded());
+        }
+        if self.unfolded() > self.settings.unfolded_events_max as u64 / 8 {
+            self.fold(ctx);
+        }
+    }
+
+    /// Brings the surface forward, in the background.
+    fn fold(&mut self, ctx: &mut Context<Self>) {
+        let (Phase::Writing(writing), Some(durable)) = (&self.phase, self.durable) else { return };
+        if self.folding || self.memory.keys.folded() >= Some(durable.head.seq) {
+            return;
+        }
+        self.folding = true;
+        let (store, id, life) = (Arc::clone(&self.store), writing.id, self.life);
+        let (began, behind) = (Instant::now(), self.unfolded());
+        let fold = async move { store.fold(id, durable.head.seq).await };
+        ctx.spawn(fold.into_actor(self).map(move |folded, actor, ctx| {
+            if actor.life != life {
+                return;
+            }
+            match folded {
+                Ok(seq) => {
+                    metrics::folded(behind, began.elapsed());
+                    actor.folding = false;
+                    actor.memory.keys.folded_to(seq);
+                    actor.report_unfolded(actor.unfolded());
+                    actor.pump(ctx);
+                }
+                Err(error) => {
+                    actor.store_failed("fold", &error);
+                    ctx.run_later(actor.backoff.pause(), move |actor, ctx| {
+                        if actor.life == life {
+                            actor.folding = false;
+                            actor.pump(ctx);
+                        }
+                    });
+                }
+            }
+        }));
+    }
+
+    /// Takes the topic, after a pause, and begins a new life.
+    fn take(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+        self.new_life(Phase::Taking);
+        let life = self.life;
+        let unresolved =
+            self.in_flight.iter().filter(|f| !f.landed).filter_map(Flight::mark).collect();
+        let taking = take(
+            Arc::clone(&self.store),
+            self.topic.clone(),
+            self.durable,
+            unresolved,
+            self.settings.write_timeout,
+        );
+        let taking = async move {
+            tokio::time::sleep(pause).await;
+            taking.await
+        };
+        ctx.spawn(taking.into_actor(self).map(move |taken, actor, ctx| {
+            if actor.life == life {
+                match taken {
+                    Ok(taken) => actor.taken(taken, ctx),
+                    Err(error) => actor.not_taken(&error, ctx),
+                }
+            }
+        }));
+    }
+
+    fn taken(&mut self, taken: Taken, ctx: &mut Context<Self>) {
+        if taken.rewound {
+            let topic = self.topic.as_str();
+            tracing::error!(topic, "the store has lost acknowledged events; not writing to it");
+            metrics::store_error("rewound");
+            return self.give_up(&WriteError::Unavailable);
+        }
+        if self.flights > 0 {
+            metrics::topic_recovered();
+        }
+        self.backoff = Backoff::default();
+        self.resolve(taken.there, ctx);
+        let opened = taken.opened;
+        self.memory = Memory::new(opened.folded, opened.head.is_none());
+        let (id, epoch) = (opened.topic, opened.epoch);
+        self.durable = opened.head.map(|head| Durable { head, root: opened.frontier.root() });
+        let planner = Planner::new(id, epoch, opened.head, opened.frontier);
+        self.phase = Phase::Writing(Writing { id, planner, looking_up: false });
+        self.pump(ctx);
+    }
+
+    /// Settles the batches that are there; those that are not are planned again.
+    fn resolve(&mut self, there: Vec<bool>, ctx: &mut Context<Self>) {
+        let mut there = there.into_iter();
+        for flight in &mut self.in_flight {
+            if flight.landed {
+                continue;
+            }
+            // A batch without events left no mark; planning it again finds its records.
+            if flight.mark().is_none() || there.next() != Some(true) {
+                break;
+            }
+            flight.land();
+        }
+        self.settle(ctx);
+        if let Some(first) = self.in_flight.front() {
+            self.one_by_one = 0;
+            if self.rejected == Some(first.number) {
+                self.one_by_one = first.commands;
+            }
+        }
+        let alone = self.one_by_one == 1;
+        self.rejected = None;
+        self.in_flight.clear();
+        self.queue.rewind();
+        if alone {
+            self.one_by_one = 0;
+            self.queue.mark_unstorable();
+        }
+    }
+
+    fn not_taken(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+        self.store_failed("taking the topic", error);
+        match error {
+            StoreError::Unavailable(_) if self.queue.is_empty() => self.new_life(Phase::Idle),
+            StoreError::Unavailable(_) => {
+                let pause = self.backoff.pause();
+                self.take(pause, ctx);
+            }
+            StoreError::ReadOnly(_) => self.give_up(&WriteError::ReadOnly),
+            StoreError::Corrupt(_) => self.give_up(&WriteError::Unavailable),
+        }
+    }
+
+    /// Answers everything that waits with `error`; the next submission takes the topic again.
+    fn give_up(&mut self, error: &WriteError) {
+        self.queue.fail(error);
+        self.in_flight.clear();
+        self.new_life(Phase::Idle);
+    }
+
+    fn new_life(&mut self, phase: Phase) {
+        self.life += 1;
+        self.phase = phase;
+        self.folding = false;
+        self.fold_first = None;
+        self.memory = Memory::new(None, false);
+        self.report_unfolded(0);
+    }
+
+    fn store_failed(&self, doing: &'static str, error: &StoreError) {
+        let kind = match error {
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::ReadOnly(_) => "read_only",
+            StoreError::Corrupt(_) => "corrupt",
+        };
+        metrics::store_error(kind);
+        let topic = self.topic.as_str();
+        match error {
+            StoreError::Corrupt(_) => tracing::error!(topic, doing, %error, "the store failed"),
+            _ => tracing::warn!(topic, doing, %error, "the store failed"),
+        }
+    }
+
+    /// One timer at a time: it looks after what waits too long, and ends the actor when nothing
+    /// has waited for long.
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let due = match self.queue.oldest() {
+            Some(oldest) => oldest.max(self.progress) + self.settings.write_timeout,
+            None => self.progress + self.settings.topic_idle,
+        };
+        match self.timer {
+            Some((_, soon_enough)) if soon_enough <= due => return,
+            Some((later, _)) => ctx.cancel_future(later),
+            None => false,
+        };
+        let wait = due.saturating_duration_since(Instant::now());
+        let handle = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.timer(ctx);
+        });
+        self.timer = Some((handle, due));
+    }
+
+    fn timer(&mut self, ctx: &mut Context<Self>) {
+        let quiet = self.progress.elapsed();
+        match self.queue.oldest() {
+            Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {
+                let topic = self.topic.as_str();
+                tracing::warn!(topic, "no progress in time; answering all that waits as failed");
+                self.give_up(&WriteError::Unavailable);
+            }
+            Some(_) => {}
+            None if quiet < self.settings.topic_idle => {}
+            None if self
+                .registry
+                .upgrade()
+                .is_none_or(|registry| registry.retire(&self.topic, self.generation)) =>
+            {
+                return ctx.stop();
+            }
+            None => self.progress = Instant::now(),
+        }
+        self.set_timer(ctx);
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}

@@ -1,0 +1,204 @@
+//! Admission: how much may wait for the stores, counted in events and bytes, before any mailbox.
+//!
+//! An actor's mailbox is unbounded by itself; these semaphores are its bound. A permit is held
+//! from admission until the answer.
+//!
+//! Invariant: permits are taken in one order (topic, events, bytes), so that those who wait
+//! cannot wait for each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::outcome::WriteError;
+use crate::domain::Command;
+use crate::metrics;
+
+/// Bytes are counted in units of this many, so that a count fits a semaphore.
+const UNIT: usize = 256;
+
+/// How much commands weigh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Weight {
+    events: usize,
+    bytes: usize,
+}
+
+impl Weight {
+    /// Adds up commands. A command without events weighs as much as one event.
+    pub(super) fn of(commands: &[Command]) -> Self {
+        let mut weight = Self { events: 0, bytes: 0 };
+        for command in commands {
+            match command {
+                Command::Write(write) => {
+                    weight.events += write.events.len();
+                    weight.bytes += write.events.iter().map(|e| e.size()).sum::<usize>();
+                }
+                Command::Invalidate(_) | Command::Register(_) => weight.events += 1,
+            }
+        }
+        weight
+    }
+}
+
+/// The bounds over all topics.
+pub(super) struct Admission {
+    events: Bound,
+    bytes: Bound,
+    topic_events_max: usize,
+    closed: AtomicBool,
+}
+
+/// The bound of one topic.
+#[derive(Clone)]
+pub(super) struct TopicAdmission(Bound);
+
+#[derive(Clone)]
+struct Bound {
+    semaphore: Arc<Semaphore>,
+    max: u32,
+}
+
+impl Bound {
+    fn new(max: usize) -> Self {
+        let max = u32::try_from(max.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Self { semaphore: Arc::new(Semaphore::new(max as usize)), max }
+    }
+
+    /// What is heavier than the whole bound weighs as much as the bound.
+    fn share(&self, count: usize) -> u32 {
+        u32::try_from(count).map_or(self.max, |count| count.min(self.max))
+    }
+
+    fn try_take(&self, count: usize) -> Result<OwnedSemaphorePermit, WriteError> {
+        let semaphore = Arc::clone(&self.semaphore);
+        semaphore.try_acquire_many_owned(self.share(count)).map_err(|_| WriteError::Overloaded)
+    }
+
+    async fn take(&self, count: usize) -> OwnedSemaphorePermit {
+        let semaphore = Arc::clone(&self.semaphore);
+        semaphore.acquire_many_owned(self.share(count)).await.expect("it is never closed")
+    }
+}
+
+/// The right to wait in a queue; given back when it is dropped.
+pub(super) struct Permit {
+    weight: Weight,
+    _topic: OwnedSemaphorePermit,
+    _events: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    fn new(weight: Weight, held: [OwnedSemaphorePermit; 3]) -> Self {
+        metrics::queued(weight.events, weight.bytes);
+        let [topic, events, bytes] = held;
+        Self { weight, _topic: topic, _events: events, _bytes: bytes }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        metrics::dequeued(self.weight.events, self.weight.bytes);
+    }
+}
+
+impl Admission {
+    pub(super) fn new(events: usize, bytes: usize, topic_events: usize) -> Self {
+        Self {
+            events: Bound::new(events),
+            bytes: Bound::new(bytes.div_ceil(UNIT)),
+            topic_events_max: topic_events,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn topic(&self) -> TopicAdmission {
+        TopicAdmission(Bound::new(self.topic_events_max))
+    }
+
+    /// Whether anything is admitted at all.
+    pub(super) fn check_open(&self) -> Result<(), WriteError> {
+        if self.closed.load(Ordering::Acquire) { Err(WriteError::ShuttingDown) } else { Ok(()) }
+    }
+
+    /// Admits at once or not at all.
+    pub(super) fn try_admit(
+        &self,
+        topic: &TopicAdmission,
+        weight: Weight,
+    ) -> Result<Permit, WriteError> {
+        self.check_open()?;
+        let topic = topic.0.try_take(weight.events)?;
+        let events = self.events.try_take(weight.events)?;
+        let bytes = self.bytes.try_take(weight.bytes.div_ceil(UNIT))?;
+        Ok(Permit::new(weight, [topic, events, bytes]))
+    }
+
+    /// Admits as soon as there is room: back-pressure.
+    pub(super) async fn admit(
+        &self,
+        topic: &TopicAdmission,
+        weight: Weight,
+    ) -> Result<Permit, WriteError> {
+        self.check_open()?;
+        let topic = topic.0.take(weight.events).await;
+        let events = self.events.take(weight.events).await;
+        let bytes = self.bytes.take(weight.bytes.div_ceil(UNIT)).await;
+        // Those who were waiting when the doors closed do not get in any more.
+        self.check_open()?;
+        Ok(Permit::new(weight, [topic, events, bytes]))
+    }
+
+    /// Closes the doors and waits until all that was admitted is answered.
+    pub(super) async fn drain(&self) {
+        self.closed.store(true, Ordering::Release);
+        let _everything = self.events.take(usize::MAX).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const ONE: Weight = Weight { events: 1, bytes: 100 };
+
+    #[test]
+    fn what_is_full_admits_nothing_until_something_is_answered() {
+        let admission = Admission::new(3, 1 << 20, 2);
+        let (a, b) = (admission.topic(), admission.topic());
+        let first = admission.try_admit(&a, ONE).expect("there is room");
+        let _second = admission.try_admit(&a, ONE).expect("there is room");
+        assert_eq!(admission.try_admit(&a, ONE).err(), Some(WriteError::Overloaded), "topic");
+        let _third = admission.try_admit(&b, ONE).expect("another topic has room");
+        assert_eq!(admission.try_admit(&b, ONE).err(), Some(WriteError::Overloaded), "all");
+        drop(first);
+        assert!(admission.try_admit(&b, ONE).is_ok());
+    }
+
+    #[test]
+    fn bytes_are_a_bound_of_their_own_and_what_is_too_heavy_still_gets_in_alone() {
+        let admission = Admission::new(100, 1000, 100);
+        let topic = admission.topic();
+        let heavy = Weight { events: 1, bytes: 1 << 40 };
+        let alone = admission.try_admit(&topic, heavy).expect("alone it gets in");
+        assert_eq!(admission.try_admit(&topic, ONE).err(), Some(WriteError::Overloaded));
+        drop(alone);
+        assert!(admission.try_admit(&topic, ONE).is_ok());
+    }
+
+    #[test]
+    fn a_session_waits_for_room_and_the_drain_waits_for_answers() {
+        let admission = Admission::new(1, 1 << 20, 1);
+        let topic = admission.topic();
+        let held = admission.try_admit(&topic, ONE).expect("there is room");
+        assert!(admission.admit(&topic, ONE).now_or_never().is_none(), "waits");
+        assert!(admission.drain().now_or_never().is_none(), "waits for the answer");
+        assert_eq!(admission.try_admit(&topic, ONE).err(), Some(WriteError::ShuttingDown));
+        drop(held);
+        assert!(admission.drain().now_or_never().is_some());
+    }
+}

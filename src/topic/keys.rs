@@ -1,0 +1,169 @@
+//! What a topic's actor remembers of keys, in bounded memory and always exact.
+//!
+//! The store answers for keys as of its fold's watermark. So every key written after the
+//! watermark is *pinned* here: it is never forgotten before a fold has passed it. All others are
+//! a cache, forgotten by second chance when memory is short; the store can be asked again.
+//!
+//! Not here: when to fold, the rules.
+
+use std::collections::HashMap;
+
+use crate::domain::{Key, KeyState, Seq};
+use crate::metrics;
+
+/// Memory that one key takes besides its own bytes: its entry, and the map's spare room.
+const ENTRY_BYTES: usize = 192;
+
+struct Remembered {
+    state: KeyState,
+    /// Asked for since the last sweep.
+    used: bool,
+}
+
+/// The states of keys, as of the planned head.
+pub(super) struct Keys {
+    states: HashMap<Key, Remembered>,
+    bytes: usize,
+    /// The surface of the store is exact up to here.
+    folded: Option<Seq>,
+    /// Nothing was ever forgotten since the topic was empty: a key not here was never seen.
+    complete: bool,
+}
+
+impl Keys {
+    /// Begins with nothing but the store's surface. `empty` says that the topic has no event.
+    pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
+        Self { states: HashMap::new(), bytes: 0, folded, complete: empty }
+    }
+
+    /// Whether [`Self::get`] has an answer.
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.complete || self.states.contains_key(key)
+    }
+
+    /// The state of a key; `None` where the store has to be asked.
+    pub(super) fn get(&mut self, key: &Key) -> Option<KeyState> {
+        match self.states.get_mut(key) {
+            Some(remembered) => {
+                remembered.used = true;
+                Some(remembered.state)
+            }
+            None => self.complete.then(KeyState::default),
+        }
+    }
+
+    /// Remembers the state of a key, be it new or what the store has said.
+    pub(super) fn set(&mut self, key: &Key, state: KeyState) {
+        if let Some(remembered) = self.states.get_mut(key) {
+            remembered.state = state;
+            return;
+        }
+        self.bytes += ENTRY_BYTES + key.as_str().len();
+        self.states.insert(key.detached(), Remembered { state, used: false });
+        metrics::keys_remembered(1);
+    }
+
+    /// The surface is exact up to `seq`, or further.
+    pub(super) fn folded_to(&mut self, seq: Seq) {
+        self.folded = self.folded.max(Some(seq));
+    }
+
+    /// How far the surface is exact.
+    pub(super) fn folded(&self) -> Option<Seq> {
+        self.folded
+    }
+
+    /// Memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets so much that at most `max` bytes are left, if that many are not pinned: first what
+    /// was not asked for since the last sweep, then all that may be forgotten.
+    pub(super) fn sweep(&mut self, max: usize) {
+        if self.bytes > max {
+            self.forget(|remembered| std::mem::take(&mut remembered.used));
+        }
+        if self.bytes > max / 2 {
+            self.forget(|_| false);
+        }
+    }
+
+    fn forget(&mut self, mut keep: impl FnMut(&mut Remembered) -> bool) {
+        let (before, folded) = (self.states.len(), self.folded);
+        let mut freed = 0;
+        self.states.retain(|key, remembered| {
+            let kept = remembered.state.newest > folded || keep(remembered);
+            freed += if kept { 0 } else { ENTRY_BYTES + key.as_str().len() };
+            kept
+        });
+        self.bytes -= freed;
+        let forgotten = before - self.states.len();
+        self.complete &= forgotten == 0;
+        metrics::keys_remembered(-(forgotten as i64));
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        metrics::keys_remembered(-(self.states.len() as i64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> Key {
+        Key::parse(format!("key-{n}").into()).expect("a key")
+    }
+
+    fn state(seq: u64) -> KeyState {
+        KeyState { newest: Some(Seq(seq)), standing: None }
+    }
+
+    #[test]
+    fn a_topic_that_began_empty_needs_no_store_until_something_is_forgotten() {
+        let mut keys = Keys::new(None, true);
+        assert_eq!(keys.get(&key(1)), Some(KeyState::default()));
+        keys.set(&key(1), state(0));
+        keys.folded_to(Seq(0));
+        keys.sweep(0);
+        assert_eq!(keys.get(&key(1)), None, "forgotten");
+        assert_eq!(keys.get(&key(2)), None, "so nothing is certain of others either");
+        assert_eq!(keys.bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_not_folded_is_never_forgotten() {
+        let mut keys = Keys::new(None, true);
+        (0..100).for_each(|n| keys.set(&key(n), state(n)));
+        keys.folded_to(Seq(49));
+        keys.sweep(0);
+        for n in 0..100 {
+            assert_eq!(keys.get(&key(n)), (n > 49).then(|| state(n)), "key {n}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_survives_what_was_not() {
+        let mut keys = Keys::new(Some(Seq(99)), false);
+        (0..100).for_each(|n| keys.set(&key(n), state(n)));
+        assert_eq!(keys.get(&key(7)), Some(state(7)));
+        keys.sweep(keys.bytes() - 1);
+        assert!(keys.knows(&key(7)));
+        assert!(!keys.knows(&key(8)));
+        keys.sweep(keys.bytes() - 1);
+        assert!(!keys.knows(&key(7)), "one second chance, not more");
+    }
+
+    #[test]
+    fn a_key_does_not_keep_the_buffer_of_its_request_alive() {
+        let request = bytestring::ByteString::from("key".repeat(1000));
+        let shared = Key::parse(request.slice_ref(&request[..3])).expect("a key");
+        let mut keys = Keys::new(None, true);
+        keys.set(&shared, state(0));
+        let kept = keys.states.keys().next().expect("one key");
+        assert_ne!(kept.as_str().as_ptr(), shared.as_str().as_ptr());
+    }
+}

@@ -1,0 +1,314 @@
+//! All that a topic's actor knows while it plans: keys, producers, and what was looked up for the
+//! commands at hand. `gather` says what has to be looked up before the next batch, and how many
+//! commands that batch may hold.
+//!
+//! Invariant: what the rules ask is as of the *planned* head. So facts of the store that in-flight
+//! batches may change (transactions to be invalidated, lines to be replayed) are only looked up
+//! and used while nothing is in flight.
+
+use std::collections::HashMap;
+
+use super::keys::Keys;
+use super::queue::Next;
+use super::settings::Settings;
+use crate::domain::{
+    Batch, Command, Idempotency, IdempotencyKey, IdempotencyRecord, Invalidate, Key, KeyState,
+    Known, ProducerId, ProducerLine, ProducerState, Receipt, Seq, TargetState, TransactionNo,
+    Write,
+};
+use crate::metrics;
+use crate::store::{Facts, Lines, Wanted};
+
+/// A batch's worth of keys is looked up this many times ahead, to make fewer look-ups.
+const LOOK_AHEAD: usize = 4;
+/// Producers remembered while nothing is in flight; the store knows the others.
+const PRODUCERS_MAX: usize = 10_000;
+
+/// What a topic's actor knows.
+pub(super) struct Memory {
+    pub(super) keys: Keys,
+    producers: HashMap<ProducerId, ProducerState>,
+    /// Records planned and not yet durable.
+    planned: HashMap<IdempotencyKey, IdempotencyRecord>,
+    /// What the store has said about the idempotency keys at hand.
+    looked_up: HashMap<IdempotencyKey, Option<IdempotencyRecord>>,
+    replays: HashMap<(ProducerId, u64), Receipt>,
+    targets: HashMap<TransactionNo, TargetState>,
+}
+
+/// What to do before the next batch.
+#[derive(Debug)]
+pub(super) enum Gathered {
+    /// Plan this many commands.
+    Plan(usize),
+    /// Look this up, then gather again.
+    LookUp(Wanted),
+    /// Wait until nothing is in flight, then gather again.
+    Wait,
+}
+
+impl Memory {
+    pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
+        Self {
+            keys: Keys::new(folded, empty),
+            producers: HashMap::new(),
+            planned: HashMap::new(),
+            looked_up: HashMap::new(),
+            replays: HashMap::new(),
+            targets: HashMap::new(),
+        }
+    }
+
+    /// Looks at the commands that wait: how many make the next batch, and what has to be known
+    /// for them. `idle` says that nothing is in flight.
+    pub(super) fn gather<'a>(
+        &self,
+        commands: impl Iterator<Item = Next<'a>>,
+        idle: bool,
+        settings: &Settings,
+    ) -> Gathered {
+        let mut gathering = Gathering::new(self, idle, settings);
+        for next in commands {
+            let Next::Decide(command) = next else {
+                gathering.count += 1;
+                continue;
+            };
+            if !gathering.take(command) {
+                break;
+            }
+        }
+        gathering.finish()
+    }
+
+    /// Takes in what the store has said.
+    pub(super) fn learn(&mut self, wanted: Wanted, facts: Facts) {
+        wanted.keys.iter().zip(facts.keys).for_each(|(key, state)| self.keys.set(key, state));
+        self.targets = wanted.targets.into_iter().zip(facts.targets).collect();
+        self.looked_up.extend(wanted.idempotency.into_iter().zip(facts.idempotency));
+        self.producers.extend(wanted.producers.into_iter().zip(facts.producers));
+        for (lines, receipts) in wanted.replays.into_iter().zip(facts.replays) {
+            let numbered = (lines.first..).zip(receipts);
+            self.replays.extend(numbered.map(|(n, r)| ((lines.producer.clone(), n), r)));
+        }
+    }
+
+    /// An idempotency record was planned.
+    pub(super) fn planned(&mut self, record: &IdempotencyRecord) {
+        self.planned.insert(record.key.clone(), record.clone());
+    }
+
+    /// A batch is planned: what was looked up for it alone is not needed any more.
+    pub(super) fn batch_planned(&mut self) {
+        self.looked_up.clear();
+        self.replays.clear();
+        self.targets.clear();
+    }
+
+    /// A batch is durable: the store answers for its records from here on.
+    pub(super) fn batch_durable(&mut self, batch: &Batch, idle: bool) {
+        for record in &batch.idempotency {
+            self.planned.remove(&record.key);
+        }
+        if idle && self.producers.len() > PRODUCERS_MAX {
+            self.producers.clear();
+        }
+    }
+}
+
+impl Known for Memory {
+    fn key(&mut self, key: &Key) -> KeyState {
+        self.keys.get(key).expect("keys are gathered before they are decided")
+    }
+
+    fn note_key(&mut self, key: &Key, state: KeyState) {
+        self.keys.set(key, state);
+    }
+
+    fn idempotency(&self, key: &IdempotencyKey) -> Option<&IdempotencyRecord> {
+        self.planned.get(key).or_else(|| self.looked_up.get(key)?.as_ref())
+    }
+
+    fn producer(&self, producer: &ProducerId) -> ProducerState {
+        *self.producers.get(producer).expect("producers are gathered before they are decided")
+    }
+
+    fn note_producer(&mut self, producer: &ProducerId, state: ProducerState) {
+        self.producers.insert(producer.clone(), state);
+    }
+
+    fn replay(&self, line: &ProducerLine) -> Receipt {
+        let found = self.replays.get(&(line.producer.clone(), line.line));
+        found.expect("replays are gathered before they are decided").clone()
+    }
+
+    fn target(&self, transaction: TransactionNo) -> TargetState {
+        *self.targets.get(&transaction).expect("targets are gathered before they are decided")
+    }
+}
+
+/// One pass over the commands that wait.
+struct Gathering<'a> {
+    memory: &'a Memory,
+    settings: &'a Settings,
+    idle: bool,
+    wanted: Wanted,
+    /// Commands of the batch so far, the events in them, and their bytes.
+    count: usize,
+    events: usize,
+    bytes: usize,
+    /// How far this batch brings producers.
+    lines: HashMap<ProducerId, u64>,
+    /// The batch is full, but keys behind it may still be looked up with the others.
+    ahead: bool,
+    /// The batch may not hold the next command, and nothing may be looked up for it.
+    barred: bool,
+    /// A key of the batch itself has to be looked up.
+    needed: bool,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(memory: &'a Memory, idle: bool, settings: &'a Settings) -> Self {
+        Self {
+            memory,
+            settings,
+            idle,
+            wanted: Wanted::default(),
+            count: 0,
+            events: 0,
+            bytes: 0,
+            lines: HashMap::new(),
+            ahead: false,
+            barred: false,
+            needed: false,
+        }
+    }
+
+    /// Adds a command; `false` when no more need be looked at.
+    fn take(&mut self, command: &Command) -> bool {
+        match command {
+            Command::Write(write) => self.write(write),
+            Command::Invalidate(invalidate) => {
+                self.invalidate(invalidate);
+                false // It makes a batch of its own.
+            }
+            Command::Register(_) if self.ahead => false,
+            Command::Register(line) => {
+                self.producer(&line.producer);
+                self.count += 1;
+                true
+            }
+        }
+    }
+
+    fn write(&mut self, write: &Write) -> bool {
+        let bytes = write.events.iter().map(|event| event.size()).sum::<usize>();
+        let (events_max, bytes_max) =
+            (self.settings.batch_events_max, self.settings.batch_bytes_max);
+        let fits =
+            self.events + write.events.len() <= events_max && self.bytes + bytes <= bytes_max;
+        self.ahead |= self.count > 0 && !fits;
+        if self.ahead && (!self.needed || self.events >= events_max * LOOK_AHEAD) {
+            return false;
+        }
+        if !self.ahead {
+            if !self.line(write.producer.as_ref()) {
+                self.barred = self.count == 0;
+                return false;
+            }
+            self.idempotency(write.idempotency.as_ref());
+            self.count += 1;
+        }
+        self.events += write.events.len();
+        self.bytes += bytes;
+        for event in &write.events {
+            if !self.memory.keys.knows(&event.key) {
+                self.wanted.keys.push(event.key.clone());
+                self.needed |= !self.ahead;
+            }
+        }
+        true
+    }
+
+    fn invalidate(&mut self, invalidate: &Invalidate) {
+        if self.count > 0 {
+            return;
+        }
+        self.barred = !self.idle;
+        self.idempotency(invalidate.idempotency.as_ref());
+        if !self.memory.targets.contains_key(&invalidate.transaction) {
+            self.wanted.targets.push(invalidate.transaction);
+        }
+        self.count = 1;
+    }
+
+    fn idempotency(&mut self, idempotency: Option<&Idempotency>) {
+        let Some(Idempotency { key, .. }) = idempotency else { return };
+        let known = self.memory.planned.contains_key(key)
+            || self.memory.looked_up.contains_key(key)
+            || self.wanted.idempotency.contains(key);
+        if !known {
+            self.wanted.idempotency.push(key.clone());
+        }
+    }
+
+    fn producer(&mut self, producer: &ProducerId) -> Option<ProducerState> {
+        let known = self.memory.producers.get(producer).copied();
+        if known.is_none() && !self.wanted.producers.contains(producer) {
+            self.wanted.producers.push(producer.clone());
+        }
+        known
+    }
+
+    /// Whether a producer's line may go into the batch.
+    fn line(&mut self, line: Option<&ProducerLine>) -> bool {
+        let Some(line) = line else { return true };
+        let Some(state) = self.producer(&line.producer) else { return true };
+        let next = self.lines.entry(line.producer.clone()).or_insert(state.next_line);
+        if line.line >= *next {
+            *next = (*next).max(line.line + 1);
+            return true;
+        }
+        // Its answer has to be read from the store, where it is once nothing is in flight.
+        if line.line >= state.next_line || !self.idle {
+            return false;
+        }
+        if line.epoch >= state.epoch {
+            self.replay(line);
+        }
+        true
+    }
+
+    fn replay(&mut self, line: &ProducerLine) {
+        if self.memory.replays.contains_key(&(line.producer.clone(), line.line)) {
+            return;
+        }
+        let follows = |last: &&mut Lines| {
+            last.producer == line.producer && last.first + last.count as u64 == line.line
+        };
+        match self.wanted.replays.last_mut().filter(follows) {
+            Some(lines) => lines.count += 1,
+            None => {
+                let (producer, first) = (line.producer.clone(), line.line);
+                self.wanted.replays.push(Lines { producer, first, count: 1 });
+            }
+        }
+    }
+
+    fn finish(self) -> Gathered {
+        if self.barred {
+            return Gathered::Wait;
+        }
+        let Wanted { keys, targets, idempotency, producers, replays, .. } = &self.wanted;
+        let nothing = keys.is_empty()
+            && targets.is_empty()
+            && idempotency.is_empty()
+            && producers.is_empty()
+            && replays.is_empty();
+        if nothing {
+            metrics::keys_decided(self.events);
+            return Gathered::Plan(self.count);
+        }
+        metrics::keys_looked_up(keys.len());
+        Gathered::LookUp(self.wanted)
+    }
+}

@@ -1,0 +1,114 @@
+//! Which actor writes which topic: at most one in this process at a time.
+//!
+//! Invariants: an actor retires only while nobody holds a lease on it, so that no command is ever
+//! sent to an actor that is about to end; an actor that died (a bug) is replaced by the next
+//! lease, and the store fences the old one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::{Actor as _, Addr};
+use actix_rt::Arbiter;
+use parking_lot::Mutex;
+
+use super::actor::TopicActor;
+use super::admission::{Admission, TopicAdmission};
+use super::settings::Settings;
+use crate::domain::TopicName;
+use crate::metrics;
+use crate::store::EventSourceWriter;
+
+/// What all actors share.
+pub(super) struct Registry {
+    pub(super) store: Arc<dyn EventSourceWriter>,
+    pub(super) settings: Settings,
+    pub(super) admission: Admission,
+    actors: Mutex<HashMap<TopicName, Entry>>,
+    arbiters: Vec<Arbiter>,
+    started: AtomicUsize,
+}
+
+struct Entry {
+    addr: Addr<TopicActor>,
+    admission: TopicAdmission,
+    /// Held once here, and once by every lease.
+    leases: Arc<()>,
+    generation: usize,
+}
+
+/// The right to send to a topic's actor: it does not retire while this is held.
+#[derive(Clone)]
+pub(super) struct Lease {
+    pub(super) addr: Addr<TopicActor>,
+    pub(super) admission: TopicAdmission,
+    _lease: Arc<()>,
+}
+
+impl Registry {
+    /// Must be called inside an actix system.
+    pub(super) fn new(store: Arc<dyn EventSourceWriter>, settings: Settings) -> Self {
+        let admission = Admission::new(
+            settings.queue_events_max,
+            settings.queue_bytes_max,
+            settings.topic_queue_events_max,
+        );
+        let arbiters = (0..settings.threads.max(1)).map(|_| Arbiter::new()).collect();
+        let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
+        Self { store, settings, admission, actors, arbiters, started }
+    }
+
+    /// The topic's actor, started if need be.
+    pub(super) fn lease(self: &Arc<Self>, topic: &TopicName) -> Lease {
+        let mut actors = self.actors.lock();
+        let entry = match actors.get(topic) {
+            Some(entry) if entry.addr.connected() => entry,
+            found => {
+                if found.is_some() {
+                    tracing::error!(topic = topic.as_str(), "the topic's actor died; replacing it");
+                    metrics::actor_lost();
+                }
+                let entry = self.start(topic);
+                actors.entry(topic.clone()).insert_entry(entry).into_mut()
+            }
+        };
+        Lease {
+            addr: entry.addr.clone(),
+            admission: entry.admission.clone(),
+            _lease: Arc::clone(&entry.leases),
+        }
+    }
+
+    fn start(self: &Arc<Self>, topic: &TopicName) -> Entry {
+        let generation = self.started.fetch_add(1, Ordering::Relaxed);
+        let arbiter = &self.arbiters[generation % self.arbiters.len()];
+        let (registry, name) = (Arc::downgrade(self), topic.clone());
+        let (store, settings) = (Arc::clone(&self.store), self.settings.clone());
+        let addr = TopicActor::start_in_arbiter(&arbiter.handle(), move |_| {
+            TopicActor::new(name, generation, store, settings, registry)
+        });
+        Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
+    }
+
+    /// Forgets an actor that has nothing to do; `false` when it may be needed.
+    pub(super) fn retire(&self, topic: &TopicName, generation: usize) -> bool {
+        let mut actors = self.actors.lock();
+        let Some(entry) = actors.get(topic).filter(|entry| entry.generation == generation) else {
+            return true; // It was replaced already.
+        };
+        if Arc::strong_count(&entry.leases) > 1 {
+            return false;
+        }
+        actors.remove(topic);
+        metrics::actor_retired();
+        true
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
