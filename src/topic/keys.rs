@@ -78,13 +78,14 @@ impl Keys {
         self.bytes
     }
 
-    /// Forgets so much that at most `max` bytes are left, if that many are not pinned: first what
+    /// Forgets so much that at most `max` bytes are left, if not more are pinned: first what
     /// was not asked for since the last sweep, then all that may be forgotten.
     pub(super) fn sweep(&mut self, max: usize) {
-        if self.bytes > max {
-            self.forget(|remembered| std::mem::take(&mut remembered.used));
+        if self.bytes <= max {
+            return;
         }
-        if self.bytes > max / 2 {
+        self.forget(|remembered| std::mem::take(&mut remembered.used));
+        if self.bytes > max / 4 * 3 {
             self.forget(|_| false);
         }
     }

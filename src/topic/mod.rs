@@ -76,7 +76,14 @@ impl Topics {
     pub fn session(&self, topic: &TopicName) -> Result<Session, WriteError> {
         self.registry.admission.check_open()?;
         let lease = self.registry.lease(topic);
-        Ok(Session { registry: Arc::clone(&self.registry), lease, state: Arc::default() })
+        let (registry, state) = (Arc::clone(&self.registry), Arc::default());
+        Ok(Session { registry, lease, state, refused: false })
+    }
+
+    /// How many topics have an actor at the moment.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.registry.active()
     }
 
     /// Takes no more commands (they fail with `ShuttingDown`) and returns once every admitted one
@@ -95,6 +102,8 @@ pub struct Session {
     registry: Arc<Registry>,
     lease: Lease,
     state: Arc<SessionState>,
+    /// Something was not even admitted.
+    refused: bool,
 }
 
 impl Session {
@@ -111,8 +120,8 @@ impl Session {
     ) -> Result<impl Future<Output = Outcome> + Send + 'static + use<>, WriteError> {
         let weight = Weight::of(&commands);
         let permit = self.registry.admission.admit(&self.lease.admission, weight).await;
-        let permit = permit.inspect_err(|_| self.state.fail())?;
-        if self.state.has_failed() {
+        let permit = permit.inspect_err(|_| self.refused = true)?;
+        if self.refused || self.state.has_failed() {
             return Err(WriteError::EarlierFailed);
         }
         let session = Some(Arc::clone(&self.state));

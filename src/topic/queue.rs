@@ -35,7 +35,7 @@ impl SessionState {
         self.failed.load(Ordering::Acquire)
     }
 
-    pub(super) fn fail(&self) {
+    fn fail(&self) {
         self.failed.store(true, Ordering::Release);
     }
 }

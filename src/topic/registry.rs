@@ -90,6 +90,11 @@ impl Registry {
         Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
     }
 
+    /// How many actors are known.
+    pub(super) fn active(&self) -> usize {
+        self.actors.lock().len()
+    }
+
     /// Forgets an actor that has nothing to do; `false` when it may be needed.
     pub(super) fn retire(&self, topic: &TopicName, generation: usize) -> bool {
         let mut actors = self.actors.lock();

@@ -5,13 +5,19 @@
 //! together with the *life* it belongs to: each time the topic is taken or given up a new life
 //! begins, and results of earlier lives are ignored.
 //!
+//! Here: the way from the mailbox to the store and back. How the topic is taken is in `taking.rs`,
+//! when the actor gives up or ends in `timer.rs`.
+//!
 //! Invariant: batches are only planned in the phase `Writing`, on the planned head of this life.
+
+mod taking;
+mod timer;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, AsyncContext as _, Context, Handler, Message, SpawnHandle};
 use actix::{ActorFutureExt as _, WrapFuture as _};
 
 use super::backoff::Backoff;
@@ -19,12 +25,12 @@ use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
 use super::outcome::WriteError;
 use super::queue::{Queue, Submission};
-use super::recovery::{Durable, Taken, take, within};
+use super::recovery::{Durable, within};
 use super::registry::Registry;
 use super::settings::Settings;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
-use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
+use crate::store::{AppendError, EventSourceWriter, Wanted};
 
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
@@ -196,9 +202,6 @@ impl TopicActor {
             self.fold(ctx);
             return false;
         }
-        if self.memory.keys.bytes() > self.settings.keys_bytes_max {
-            self.memory.keys.sweep(self.settings.keys_bytes_max);
-        }
         let full = self.memory.keys.bytes() > self.settings.keys_bytes_max
             || self.unfolded() > self.settings.unfolded_events_max as u64;
         if full && self.durable.map(|d| d.head.seq) > self.memory.keys.folded() {
@@ -276,6 +279,8 @@ impl TopicActor {
         }
         planner.seal(&mut batch);
         memory.batch_planned();
+        // Only here: what was looked up for a batch must stay until the batch is planned.
+        memory.keys.sweep(self.settings.keys_bytes_max);
         self.one_by_one = self.one_by_one.saturating_sub(count);
 
         let written = metrics::Written { duplicates, replayed, ..written(&batch) };
@@ -317,6 +322,11 @@ impl TopicActor {
         };
         metrics::append_error(kind);
         self.rejected = matches!(error, AppendError::Rejected(_)).then_some(number);
+        let first = self.in_flight.front().is_some_and(|flight| flight.number == number);
+        if first && !matches!(error, AppendError::Unknown(_)) {
+            // It is certain that this is not written, and so is all that was conditional on it.
+            self.plan_again();
+        }
         self.take(pause, ctx);
     }
 
@@ -379,169 +389,6 @@ impl TopicActor {
                 }
             }
         }));
-    }
-
-    /// Takes the topic, after a pause, and begins a new life.
-    fn take(&mut self, pause: Duration, ctx: &mut Context<Self>) {
-        self.new_life(Phase::Taking);
-        let life = self.life;
-        let unresolved =
-            self.in_flight.iter().filter(|f| !f.landed).filter_map(Flight::mark).collect();
-        let taking = take(
-            Arc::clone(&self.store),
-            self.topic.clone(),
-            self.durable,
-            unresolved,
-            self.settings.write_timeout,
-        );
-        let taking = async move {
-            tokio::time::sleep(pause).await;
-            taking.await
-        };
-        ctx.spawn(taking.into_actor(self).map(move |taken, actor, ctx| {
-            if actor.life == life {
-                match taken {
-                    Ok(taken) => actor.taken(taken, ctx),
-                    Err(error) => actor.not_taken(&error, ctx),
-                }
-            }
-        }));
-    }
-
-    fn taken(&mut self, taken: Taken, ctx: &mut Context<Self>) {
-        if taken.rewound {
-            let topic = self.topic.as_str();
-            tracing::error!(topic, "the store has lost acknowledged events; not writing to it");
-            metrics::store_error("rewound");
-            return self.give_up(&WriteError::Unavailable);
-        }
-        if self.flights > 0 {
-            metrics::topic_recovered();
-        }
-        self.backoff = Backoff::default();
-        self.resolve(taken.there, ctx);
-        let opened = taken.opened;
-        self.memory = Memory::new(opened.folded, opened.head.is_none());
-        let (id, epoch) = (opened.topic, opened.epoch);
-        self.durable = opened.head.map(|head| Durable { head, root: opened.frontier.root() });
-        let planner = Planner::new(id, epoch, opened.head, opened.frontier);
-        self.phase = Phase::Writing(Writing { id, planner, looking_up: false });
-        self.pump(ctx);
-    }
-
-    /// Settles the batches that are there; those that are not are planned again.
-    fn resolve(&mut self, there: Vec<bool>, ctx: &mut Context<Self>) {
-        let mut there = there.into_iter();
-        for flight in &mut self.in_flight {
-            if flight.landed {
-                continue;
-            }
-            // A batch without events left no mark; planning it again finds its records.
-            if flight.mark().is_none() || there.next() != Some(true) {
-                break;
-            }
-            flight.land();
-        }
-        self.settle(ctx);
-        if let Some(first) = self.in_flight.front() {
-            self.one_by_one = 0;
-            if self.rejected == Some(first.number) {
-                self.one_by_one = first.commands;
-            }
-        }
-        let alone = self.one_by_one == 1;
-        self.rejected = None;
-        self.in_flight.clear();
-        self.queue.rewind();
-        if alone {
-            self.one_by_one = 0;
-            self.queue.mark_unstorable();
-        }
-    }
-
-    fn not_taken(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        self.store_failed("taking the topic", error);
-        match error {
-            StoreError::Unavailable(_) if self.queue.is_empty() => self.new_life(Phase::Idle),
-            StoreError::Unavailable(_) => {
-                let pause = self.backoff.pause();
-                self.take(pause, ctx);
-            }
-            StoreError::ReadOnly(_) => self.give_up(&WriteError::ReadOnly),
-            StoreError::Corrupt(_) => self.give_up(&WriteError::Unavailable),
-        }
-    }
-
-    /// Answers everything that waits with `error`; the next submission takes the topic again.
-    fn give_up(&mut self, error: &WriteError) {
-        self.queue.fail(error);
-        self.in_flight.clear();
-        self.new_life(Phase::Idle);
-    }
-
-    fn new_life(&mut self, phase: Phase) {
-        self.life += 1;
-        self.phase = phase;
-        self.folding = false;
-        self.fold_first = None;
-        self.memory = Memory::new(None, false);
-        self.report_unfolded(0);
-    }
-
-    fn store_failed(&self, doing: &'static str, error: &StoreError) {
-        let kind = match error {
-            StoreError::Unavailable(_) => "unavailable",
-            StoreError::ReadOnly(_) => "read_only",
-            StoreError::Corrupt(_) => "corrupt",
-        };
-        metrics::store_error(kind);
-        let topic = self.topic.as_str();
-        match error {
-            StoreError::Corrupt(_) => tracing::error!(topic, doing, %error, "the store failed"),
-            _ => tracing::warn!(topic, doing, %error, "the store failed"),
-        }
-    }
-
-    /// One timer at a time: it looks after what waits too long, and ends the actor when nothing
-    /// has waited for long.
-    fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let due = match self.queue.oldest() {
-            Some(oldest) => oldest.max(self.progress) + self.settings.write_timeout,
-            None => self.progress + self.settings.topic_idle,
-        };
-        match self.timer {
-            Some((_, soon_enough)) if soon_enough <= due => return,
-            Some((later, _)) => ctx.cancel_future(later),
-            None => false,
-        };
-        let wait = due.saturating_duration_since(Instant::now());
-        let handle = ctx.run_later(wait, |actor, ctx| {
-            actor.timer = None;
-            actor.timer(ctx);
-        });
-        self.timer = Some((handle, due));
-    }
-
-    fn timer(&mut self, ctx: &mut Context<Self>) {
-        let quiet = self.progress.elapsed();
-        match self.queue.oldest() {
-            Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {
-                let topic = self.topic.as_str();
-                tracing::warn!(topic, "no progress in time; answering all that waits as failed");
-                self.give_up(&WriteError::Unavailable);
-            }
-            Some(_) => {}
-            None if quiet < self.settings.topic_idle => {}
-            None if self
-                .registry
-                .upgrade()
-                .is_none_or(|registry| registry.retire(&self.topic, self.generation)) =>
-            {
-                return ctx.stop();
-            }
-            None => self.progress = Instant::now(),
-        }
-        self.set_timer(ctx);
     }
 }
 

@@ -1,0 +1,52 @@
+//! What waits too long is answered; an actor that nobody needs ends.
+
+use std::time::Instant;
+
+use actix::{ActorContext as _, AsyncContext as _, Context};
+
+use super::super::outcome::WriteError;
+use super::TopicActor;
+
+impl TopicActor {
+    /// One timer at a time: it looks after what waits too long, and ends the actor when nothing
+    /// has waited for long.
+    pub(super) fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let due = match self.queue.oldest() {
+            Some(oldest) => oldest.max(self.progress) + self.settings.write_timeout,
+            None => self.progress + self.settings.topic_idle,
+        };
+        match self.timer {
+            Some((_, soon_enough)) if soon_enough <= due => return,
+            Some((later, _)) => ctx.cancel_future(later),
+            None => false,
+        };
+        let wait = due.saturating_duration_since(Instant::now());
+        let handle = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.timer(ctx);
+        });
+        self.timer = Some((handle, due));
+    }
+
+    fn timer(&mut self, ctx: &mut Context<Self>) {
+        let quiet = self.progress.elapsed();
+        match self.queue.oldest() {
+            Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {
+                let topic = self.topic.as_str();
+                tracing::warn!(topic, "no progress in time; answering all that waits as failed");
+                self.give_up(&WriteError::Unavailable);
+            }
+            Some(_) => {}
+            None if quiet < self.settings.topic_idle => {}
+            None if self
+                .registry
+                .upgrade()
+                .is_none_or(|registry| registry.retire(&self.topic, self.generation)) =>
+            {
+                return ctx.stop();
+            }
+            None => self.progress = Instant::now(),
+        }
+        self.set_timer(ctx);
+    }
+}

@@ -1,0 +1,201 @@
+//! Order, batching, back-pressure, retirement.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::join_all;
+use tidelog::domain::{Command, Precondition, Rejection, Seq, Write};
+use tidelog::topic::{Settings, Topics, WriteError};
+
+use crate::support::*;
+
+async fn warm(settings: Settings) -> (Arc<FaultyStore>, Topics) {
+    let store = FaultyStore::new();
+    let topics = Topics::new(Arc::clone(&store) as _, settings);
+    topics.submit(&topic(), write("first", "1")).await.expect("the store is there");
+    (store, topics)
+}
+
+/// Gives the actors, which run on a thread of their own, time to do what they must not do.
+async fn settle() {
+    for _ in 0..10_000 {
+        std::thread::yield_now();
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_rt::test]
+async fn commands_are_written_in_the_order_of_their_submission() {
+    let (_store, topics) = warm(Settings::default()).await;
+    let topic = topic();
+    let commands = (0..500).map(|n| topics.submit(&topic, write(&format!("k{n}"), "1")));
+    let seqs: Vec<u64> = join_all(commands).await.into_iter().map(|r| seq(&r.unwrap())).collect();
+    assert_eq!(seqs, (1..=500).collect::<Vec<u64>>());
+}
+
+#[actix_rt::test]
+async fn batches_form_while_earlier_ones_are_in_flight_and_never_more_than_allowed() {
+    let (store, topics) = warm(Settings { commits_in_flight_max: 2, ..Settings::default() }).await;
+    store.hold();
+    store.appended.lock().clear();
+    let topic = topic();
+    let mut waiting = Vec::new();
+    for n in 0..100 {
+        let mut command = Box::pin(topics.submit(&topic, write(&format!("k{n}"), "1")));
+        assert!((&mut command).now_or_never().is_none());
+        waiting.push(command);
+        while n < 2 && store.sent() < 2 + n {
+            tokio::task::yield_now().await;
+        }
+    }
+    store.let_through(usize::MAX >> 4);
+    assert!(join_all(waiting).await.into_iter().all(|outcome| outcome.is_ok()));
+    assert_eq!(*store.appended.lock(), [1, 1, 98]);
+}
+
+#[actix_rt::test]
+async fn nothing_is_told_before_what_it_was_decided_on_is_durable() {
+    let (store, topics) = warm(Settings::default()).await;
+    store.hold();
+    let topic = topic();
+    let Command::Write(write_if) = write("c", "1") else { unreachable!("it is a write") };
+    let head_is_0 = Some(Precondition::HeadIs(Seq(0)));
+    let mut written = Box::pin(topics.submit(&topic, write("a", "1")));
+    assert!((&mut written).now_or_never().is_none());
+    let refused = Command::Write(Write { precondition: head_is_0, ..write_if });
+    let mut others = [
+        Box::pin(topics.submit(&topic, write("a", "1"))),
+        Box::pin(topics.submit(&topic, refused)),
+        Box::pin(topics.submit(&topic, write("first", "1"))),
+    ];
+    for other in &mut others {
+        assert!(other.now_or_never().is_none());
+    }
+    settle().await;
+    for other in &mut others {
+        assert!(other.now_or_never().is_none(), "told before its ground is durable");
+    }
+    store.let_through(10);
+    assert_eq!(seq(&written.await.unwrap()), 1);
+    let [duplicate, refused, old] = others;
+    let duplicate = duplicate.await.unwrap();
+    assert!(duplicate.acks[0].duplicate && seq(&duplicate) == 1);
+    assert!(matches!(
+        refused.await,
+        Err(WriteError::Rejected(Rejection::PreconditionFailed(Some(head)))) if head.seq == Seq(1)
+    ));
+    assert!(old.await.unwrap().acks[0].duplicate);
+}
+
+#[actix_rt::test]
+async fn a_full_queue_refuses_singles_holds_sessions_back_and_loses_nothing() {
+    let limits = Settings { topic_queue_events_max: 10, ..Settings::default() };
+    let (store, topics) = warm(limits).await;
+    store.hold();
+    let topic = topic();
+    let mut waiting = Vec::new();
+    let mut overloaded = 0;
+    for n in 0..30 {
+        let mut command = Box::pin(topics.submit(&topic, write(&format!("k{n}"), "1")));
+        match (&mut command).now_or_never() {
+            None => waiting.push(command),
+            Some(outcome) => {
+                assert_eq!(outcome, Err(WriteError::Overloaded));
+                overloaded += 1;
+            }
+        }
+    }
+    assert_eq!((waiting.len(), overloaded), (10, 20));
+    let mut session = topics.session(&topic).unwrap();
+    let mut line = Box::pin(session.submit(vec![write("line", "1")]));
+    assert!((&mut line).now_or_never().is_none(), "back-pressure");
+    store.let_through(1000);
+    assert!(join_all(waiting).await.into_iter().all(|outcome| outcome.is_ok()));
+    let outcome = line.await.unwrap().await;
+    assert_eq!(outcome.failure, None);
+    assert_eq!(store.log(&topic).await.len(), 12);
+}
+
+#[actix_rt::test]
+async fn a_client_that_goes_away_changes_nothing() {
+    let (store, topics) = warm(Settings::default()).await;
+    store.hold();
+    let topic = topic();
+    for n in 0..3 {
+        let mut command = Box::pin(topics.submit(&topic, write(&format!("k{n}"), "1")));
+        assert!((&mut command).now_or_never().is_none());
+        // Here it goes away.
+    }
+    store.let_through(10);
+    let receipt = topics.submit(&topic, write("last", "1")).await.unwrap();
+    assert_eq!(seq(&receipt), 4, "the three before it are written");
+}
+
+#[actix_rt::test]
+async fn a_failed_line_ends_its_session_and_nobody_elses() {
+    let (store, topics) = warm(Settings::default()).await;
+    let topic = topic();
+    let mut session = topics.session(&topic).unwrap();
+    store.hold();
+    let lines = vec![write("a", "1"), invalidate(99), write("b", "1")];
+    let outcome = session.submit(lines).await.unwrap();
+    let next = session.submit(vec![write("c", "1")]).await.unwrap();
+    let mut other = Box::pin(topics.submit(&topic, write("other", "1")));
+    assert!((&mut other).now_or_never().is_none());
+    store.let_through(10);
+    let outcome = outcome.await;
+    assert_eq!(outcome.receipts.len(), 1);
+    let missing = WriteError::Rejected(Rejection::TransactionNotFound);
+    assert_eq!(outcome.failure, Some(missing));
+    assert_eq!(next.await.failure, Some(WriteError::EarlierFailed));
+    assert!(session.submit(vec![write("d", "1")]).await.is_err());
+    assert!(other.await.is_ok());
+    let keys = keys(&store.log(&topic).await);
+    assert!(keys.contains_key("a") && !keys.contains_key("b"));
+    assert!(!keys.contains_key("c") && !keys.contains_key("d"));
+}
+
+#[actix_rt::test]
+async fn idle_actors_retire_and_come_back_knowing_everything() {
+    let limits = Settings { topic_idle: Duration::from_millis(1), ..Settings::default() };
+    let (store, topics) = warm(limits).await;
+    while topics.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let receipt = topics.submit(&topic(), write("first", "1")).await.unwrap();
+    assert!(receipt.acks[0].duplicate);
+    assert_eq!(store.opens.load(Ordering::SeqCst), 2);
+}
+
+#[actix_rt::test]
+async fn an_actor_with_a_session_does_not_retire() {
+    let limits = Settings { topic_idle: Duration::from_millis(1), ..Settings::default() };
+    let (store, topics) = warm(limits).await;
+    let mut session = topics.session(&topic()).unwrap();
+    settle().await;
+    let outcome = session.submit(vec![write("a", "1")]).await.unwrap().await;
+    assert_eq!(outcome.failure, None);
+    let opens = store.opens.load(Ordering::SeqCst);
+    settle().await;
+    assert_eq!(store.opens.load(Ordering::SeqCst), opens);
+    assert_eq!(topics.active(), 1);
+}
+
+#[actix_rt::test]
+async fn draining_answers_what_was_admitted_and_admits_nothing_else() {
+    let (store, topics) = warm(Settings::default()).await;
+    store.hold();
+    let topic = topic();
+    let mut session = topics.session(&topic).unwrap();
+    let line = session.submit(vec![write("line", "1")]).await.unwrap();
+    let mut drain = Box::pin(topics.drain());
+    assert!((&mut drain).now_or_never().is_none());
+    assert_eq!(topics.submit(&topic, write("late", "1")).await, Err(WriteError::ShuttingDown));
+    assert!(session.submit(vec![write("late", "1")]).await.is_err());
+    store.let_through(10);
+    drain.await;
+    assert_eq!(line.await.failure, None);
+    assert_eq!(store.log(&topic).await.len(), 2);
+}
