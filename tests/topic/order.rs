@@ -18,6 +18,12 @@ async fn warm(settings: Settings) -> (Arc<FaultyStore>, Topics) {
     (store, topics)
 }
 
+fn quickly_idle() -> Settings {
+    // The timer that looks after what waits is the one that looks for idleness.
+    let write_timeout = Duration::from_millis(500);
+    Settings { topic_idle: Duration::from_millis(1), write_timeout, ..Settings::default() }
+}
+
 /// Gives the actors, which run on a thread of their own, time to do what they must not do.
 async fn settle() {
     for _ in 0..10_000 {
@@ -159,7 +165,7 @@ async fn a_failed_line_ends_its_session_and_nobody_elses() {
 
 #[actix_rt::test]
 async fn idle_actors_retire_and_come_back_knowing_everything() {
-    let limits = Settings { topic_idle: Duration::from_millis(1), ..Settings::default() };
+    let limits = quickly_idle();
     let (store, topics) = warm(limits).await;
     while topics.active() > 0 {
         tokio::task::yield_now().await;
@@ -171,7 +177,7 @@ async fn idle_actors_retire_and_come_back_knowing_everything() {
 
 #[actix_rt::test]
 async fn an_actor_with_a_session_does_not_retire() {
-    let limits = Settings { topic_idle: Duration::from_millis(1), ..Settings::default() };
+    let limits = quickly_idle();
     let (store, topics) = warm(limits).await;
     let mut session = topics.session(&topic()).unwrap();
     settle().await;
