@@ -28,6 +28,7 @@
 
 pub mod error;
 pub mod memory;
+pub mod sqlite;
 
 use std::sync::Arc;
 

@@ -1,0 +1,73 @@
+//! Many batches in one transaction of the database, each with an outcome of its own (S10), and
+//! what may be concluded when it fails (S3, S5).
+//!
+//! Until COMMIT is called nothing of a transaction can ever become durable: SQLite takes no frame
+//! of its log for valid without the commit mark, which COMMIT writes. When COMMIT fails and the
+//! transaction is still open (`SQLITE_BUSY`), the mark was not written, and rolling back is
+//! certain. When it fails and the transaction is gone, the mark may be in the log, unsynced: this
+//! process does not see it, but the next one might, after a crash. The next transaction is
+//! written over it, and a topic's `open` is such a one: from then on the truth is what is read.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::append;
+use super::error::is_of_values;
+use crate::domain::Batch;
+use crate::store::{AppendError, Cause, StoreError};
+
+/// The outcome of one batch.
+pub type Fate = Result<(), AppendError>;
+
+/// Commits what can be committed of a group of batches: their outcomes in order, and whether the
+/// connection can be used further.
+pub fn commit(conn: &Connection, batches: &[Arc<Batch>]) -> (Vec<Fate>, bool) {
+    match attempt(conn, batches) {
+        Ok(outcome) => outcome,
+        Err(error) => none_written(conn, batches.len(), error),
+    }
+}
+
+fn attempt(conn: &Connection, batches: &[Arc<Batch>]) -> rusqlite::Result<(Vec<Fate>, bool)> {
+    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let fates = batches.iter().map(|batch| apart(conn, batch));
+    let fates: Vec<_> = fates.collect::<rusqlite::Result<_>>()?;
+    match conn.prepare_cached("COMMIT")?.execute([]) {
+        Ok(_) => Ok((fates, true)),
+        Err(error) if !conn.is_autocommit() => Err(error),
+        Err(error) => Ok((lost(fates, error), false)),
+    }
+}
+
+/// One batch, whole or not at all.
+///
+/// # Errors
+/// When the whole transaction is lost.
+fn apart(conn: &Connection, batch: &Batch) -> rusqlite::Result<Fate> {
+    conn.prepare_cached("SAVEPOINT batch")?.execute([])?;
+    let fate = match append::insert(conn, batch) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(AppendError::Refused),
+        Err(error) if is_of_values(&error) && !conn.is_autocommit() => {
+            conn.prepare_cached("ROLLBACK TO batch")?.execute([])?;
+            Err(AppendError::Rejected(Cause::new(error)))
+        }
+        Err(error) => return Err(error),
+    };
+    conn.prepare_cached("RELEASE batch")?.execute([])?;
+    Ok(fate)
+}
+
+/// Every batch of a transaction that cannot have committed.
+fn none_written(conn: &Connection, count: usize, error: rusqlite::Error) -> (Vec<Fate>, bool) {
+    // Where this fails the connection is closed, which rolls back just as certainly.
+    let usable = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
+    let error = AppendError::NotWritten(StoreError::from(error));
+    (vec![Err(error); count], usable)
+}
+
+fn lost(fates: Vec<Fate>, error: rusqlite::Error) -> Vec<Fate> {
+    let unknown = AppendError::Unknown(Cause::new(error));
+    fates.into_iter().map(|fate| fate.and(Err(unknown.clone()))).collect()
+}

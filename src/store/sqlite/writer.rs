@@ -1,0 +1,181 @@
+//! The one thread that writes, and the handle on it.
+//!
+//! Not here: the order of work (`queue.rs`), what is written (`append.rs`, `fold.rs`, `open.rs`).
+//! Invariants: everything that was taken into the queue is answered; the thread survives every
+//! error and every panic of a job, and goes on with a new connection.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::commit;
+use super::connection::Place;
+use super::error::unavailable;
+use super::queue::{Append, Queue, Work};
+use crate::domain::Batch;
+use crate::metrics;
+use crate::store::{AppendError, Cause, StoreError};
+
+/// When a job is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// In its turn among appends.
+    InOrder,
+    /// When there is nothing urgent, or soon after.
+    Later,
+}
+
+/// The handle. Dropping it lets the thread finish what is queued, and waits for that.
+pub struct Writer {
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread with a connection that is ready.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(place: Place, conn: Connection) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let mut link = Link { place, conn: Some(conn) };
+        let taken = Arc::clone(&queue);
+        let thread = thread::Builder::new().name("sqlite-writer".into()).spawn(move || {
+            metrics::store_connections("write", 1.0);
+            while let Some(work) = taken.take() {
+                link.perform(work);
+            }
+            link.end();
+            metrics::store_connections("write", -1.0);
+        })?;
+        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues a batch at once, whether or not the future is ever polled.
+    pub fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
+        let (answer, fate) = oneshot::channel();
+        let queued = self.queue.append(Append { batch, answer }).is_ok();
+        async move {
+            if !queued {
+                return Err(AppendError::NotWritten(closed()));
+            }
+            let gone = || AppendError::Unknown(Cause::new("the writer thread ended"));
+            fate.await.unwrap_or_else(|_| Err(gone()))
+        }
+        .boxed()
+    }
+
+    /// Does something with the write connection. It is done even if the future is dropped.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        due: Due,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, result) = oneshot::channel();
+        let job = move |conn: Result<&mut Connection, StoreError>| {
+            let result = conn.and_then(work);
+            let usable = result.is_ok();
+            let _ = answer.send(result); // Nobody need be waiting any more.
+            usable
+        };
+        if !self.queue.job(due == Due::InOrder, Box::new(job)) {
+            return Err(closed());
+        }
+        result.await.unwrap_or_else(|_| Err(unavailable("a job of the writer failed")))
+    }
+
+    /// Ends the thread once everything queued has been done.
+    pub async fn close(&self) {
+        self.queue.close();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // The thread answers nobody after this; that it panicked cannot be: it catches all.
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join(); // As in `close`.
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    unavailable("the store is closed")
+}
+
+/// The thread's side: the connection, made anew whenever it cannot be trusted any more.
+struct Link {
+    place: Place,
+    conn: Option<Connection>,
+}
+
+impl Link {
+    fn perform(&mut self, work: Work) {
+        match work {
+            Work::Group(appends) => self.commit(appends),
+            Work::Job(job) => {
+                let run = AssertUnwindSafe(|| job(self.connection()));
+                let usable = catch_unwind(run).unwrap_or_else(|_| {
+                    tracing::error!("a job of the sqlite writer panicked");
+                    false
+                });
+                self.keep_if(usable);
+            }
+        }
+    }
+
+    fn commit(&mut self, appends: Vec<Append>) {
+        let batches: Vec<_> = appends.iter().map(|append| Arc::clone(&append.batch)).collect();
+        let run = AssertUnwindSafe(|| match self.connection() {
+            Ok(conn) => commit::commit(conn, &batches),
+            Err(error) => (vec![Err(AppendError::NotWritten(error)); batches.len()], true),
+        });
+        let (fates, usable) = catch_unwind(run).unwrap_or_else(|_| {
+            // It may have been after the commit.
+            let unknown = AppendError::Unknown(Cause::new("the sqlite writer panicked"));
+            (vec![Err(unknown); batches.len()], false)
+        });
+        self.keep_if(usable);
+        for (append, fate) in appends.into_iter().zip(fates) {
+            let _ = append.answer.send(fate); // Nobody need be waiting any more.
+        }
+    }
+
+    /// The connection, opened again where it was given up.
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        if self.conn.is_none() {
+            let conn = self.place.reopen()?;
+            tracing::info!("the sqlite write connection is open again");
+            self.conn = Some(conn);
+        }
+        self.conn.as_mut().ok_or_else(closed)
+    }
+
+    /// Gives the connection up if it may hold on to anything of a failed job.
+    fn keep_if(&mut self, usable: bool) {
+        let clean = self.conn.as_ref().is_none_or(Connection::is_autocommit);
+        if !(usable && clean) {
+            tracing::warn!("the sqlite write connection is given up after an error");
+            self.conn = None;
+        }
+    }
+
+    /// Leaves one file behind, where nobody else reads it just now.
+    fn end(self) {
+        let Some(conn) = self.conn else { return };
+        if let Err(error) = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+            tracing::warn!(%error, "the sqlite log could not be checkpointed at the end");
+        }
+    }
+}
