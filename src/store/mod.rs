@@ -28,6 +28,7 @@
 
 pub mod error;
 pub mod memory;
+pub mod postgres;
 
 use std::sync::Arc;
 
