@@ -137,7 +137,9 @@ async fn a_server_that_takes_no_writes_any_more_can_still_be_read() {
     let opened = store.open(&name("t")).await;
     assert!(matches!(opened, Err(StoreError::ReadOnly(_))), "{opened:?}");
     assert!(store.head(&name("t")).await.expect("reads").is_some());
-    cluster.sql("postgres", "SET transaction_read_only = off; ALTER SYSTEM RESET ALL");
+    cluster.sql("postgres", "ALTER SYSTEM RESET default_transaction_read_only");
+    cluster.sql("postgres", "SELECT pg_reload_conf()");
+    append_again(&store, "t").await;
 }
 
 #[tokio::test]

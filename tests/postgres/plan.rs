@@ -151,11 +151,11 @@ impl Known for Mind {
     }
 }
 
-/// A batch that the database cannot hold: its time is beyond what a timestamp can say.
+/// A batch that the database cannot hold: its time is before what a timestamp can say.
 pub fn poison(batch: &Batch) -> Arc<Batch> {
     let mut batch = batch.clone();
     for event in &mut batch.events {
-        event.recorded_at = Timestamp(i64::MAX - 1);
+        event.recorded_at = Timestamp(i64::MIN / 2);
     }
     Arc::new(batch)
 }

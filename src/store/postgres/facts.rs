@@ -2,6 +2,7 @@
 
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::super::{Facts, Lines, Opened, StoreError, Wanted};
@@ -21,6 +22,14 @@ const CREATE: &str = "WITH made AS (
         INSERT INTO topic (name) VALUES ($1) ON CONFLICT (name) DO NOTHING RETURNING id
     )
     INSERT INTO fold (topic) SELECT id FROM made";
+
+/// A client that is lost in the middle of a message (all of an append but its last five bytes,
+/// say) leaves a session that holds the topic's lock and waits, with no time limit of the server
+/// for it. Such sessions of ours are ended: to fence is to do just that.
+const END_STUCK: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+        AND application_name = 'tidelog' AND state = 'active' AND wait_event = 'ClientRead'
+        AND state_change < clock_timestamp() - current_setting('lock_timeout')::interval / 2";
 
 const KEYS: &str = "SELECT l.newest, e.seq, e.transaction, e.hash, e.digest
     FROM unnest($2::text[]) WITH ORDINALITY AS w (key, n)
@@ -72,7 +81,7 @@ pub(super) async fn open<C: GenericClient>(
     client: &C,
     topic: &TopicName,
 ) -> Result<Opened, StoreError> {
-    let mut rows = query(client, TAKE, &[&topic.as_str()]).await?;
+    let mut rows = take(client, topic).await?;
     if rows.is_empty() {
         execute(client, CREATE, &[&topic.as_str()]).await?;
         rows = query(client, TAKE, &[&topic.as_str()]).await?;
@@ -87,6 +96,21 @@ pub(super) async fn open<C: GenericClient>(
         frontier: frontier.ok_or_else(|| corrupt("a topic's tree does not fit its head"))?,
         folded: maybe(row, 5)?.map(Seq),
     })
+}
+
+async fn take<C: GenericClient>(client: &C, topic: &TopicName) -> Result<Vec<Row>, StoreError> {
+    let statement = client.prepare_cached(TAKE).await.map_err(store_error)?;
+    match client.query(&statement, &[&topic.as_str()]).await {
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            let ended = query(client, END_STUCK, &[]).await?;
+            if ended.is_empty() {
+                return Err(store_error(error));
+            }
+            tracing::warn!(topic.name = %topic, sessions = ended.len(), "ended stuck sessions");
+            client.query(&statement, &[&topic.as_str()]).await.map_err(store_error)
+        }
+        answer => answer.map_err(store_error),
+    }
 }
 
 /// Whether the answers come from more than one statement, which then need one snapshot.
