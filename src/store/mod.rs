@@ -28,6 +28,7 @@
 
 pub mod error;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;

@@ -1,0 +1,52 @@
+-- As append_lean.sql, with everything that a batch can hold.
+WITH moved AS (
+    UPDATE topic
+    SET head_seq = w.head_seq, head_transaction = w.head_transaction, frontier = w.frontier
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])
+        AS w (id, epoch, expected, head_seq, head_transaction, frontier)
+    WHERE topic.id = w.id
+        AND topic.epoch = w.epoch
+        AND topic.head_seq IS NOT DISTINCT FROM w.expected
+    RETURNING topic.id
+), events AS (
+    INSERT INTO event (topic, seq, transaction, last, recorded_at, key, hash, type, data,
+        metadata, digest, prev, epoch, root, content_type, data_binary, invalidates, reason)
+    SELECT *
+    FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::boolean[], $11::timestamptz[],
+        $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[],
+        $18::bigint[], $19::bigint[], $20::bytea[],
+        $21::text[], $22::bytea[], $23::bigint[], $24::text[])
+        AS e (topic, seq, transaction, last, recorded_at, key, hash, type, data,
+        metadata, digest, prev, epoch, root, content_type, data_binary, invalidates, reason)
+    WHERE (e.topic IN (SELECT id FROM moved)) IS TRUE
+), invalidations AS (
+    INSERT INTO invalidation (topic, transaction, first_seq, last_seq, by_seq, by_transaction)
+    SELECT *
+    FROM unnest($25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[],
+        $30::bigint[])
+        AS i (topic, transaction, first_seq, last_seq, by_seq, by_transaction)
+    WHERE (i.topic IN (SELECT id FROM moved)) IS TRUE
+), answers AS (
+    INSERT INTO idempotency (topic, key, request, receipt, recorded_at)
+    SELECT *
+    FROM unnest($31::bigint[], $32::text[], $33::bytea[], $34::bytea[], $35::timestamptz[])
+        AS a (topic, key, request, receipt, recorded_at)
+    WHERE (a.topic IN (SELECT id FROM moved)) IS TRUE
+    ON CONFLICT (topic, key) DO UPDATE SET request = excluded.request,
+        receipt = excluded.receipt, recorded_at = excluded.recorded_at
+), producers AS (
+    INSERT INTO producer (topic, producer, epoch, next_line)
+    SELECT *
+    FROM unnest($36::bigint[], $37::text[], $38::bigint[], $39::bigint[])
+        AS p (topic, producer, epoch, next_line)
+    WHERE (p.topic IN (SELECT id FROM moved)) IS TRUE
+    ON CONFLICT (topic, producer) DO UPDATE SET epoch = excluded.epoch,
+        next_line = excluded.next_line
+), lines AS (
+    INSERT INTO producer_lines (topic, producer, first_line, receipts)
+    SELECT *
+    FROM unnest($40::bigint[], $41::text[], $42::bigint[], $43::bytea[])
+        AS l (topic, producer, first_line, receipts)
+    WHERE (l.topic IN (SELECT id FROM moved)) IS TRUE
+)
+SELECT id FROM moved

@@ -1,0 +1,283 @@
+//! The one statement that writes events: batches of many topics as arrays, a column each.
+//!
+//! Two prepared forms: *lean* for batches of nothing but events with JSON data, *full* for
+//! everything. Which topics moved is the answer; the other batches were refused by the guard.
+//!
+//! Not here: which batches go together, and what an error means for each (`lane.rs`).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Statement};
+
+use super::row::{Micros, integer};
+use crate::domain::{Batch, Data, EventBody, TopicId, receipt_code};
+
+const LEAN: &str = include_str!("../../../sql/postgres/queries/append_lean.sql");
+const FULL: &str = include_str!("../../../sql/postgres/queries/append_full.sql");
+
+/// Both forms, prepared on one connection.
+#[derive(Clone)]
+pub(super) struct Append {
+    lean: Statement,
+    full: Statement,
+}
+
+impl Append {
+    pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
+        Ok(Self { lean: client.prepare(LEAN).await?, full: client.prepare(FULL).await? })
+    }
+
+    /// Writes batches, at most one of each topic, in order of topic; says which topics moved.
+    /// The statement is on its way once the future has been polled.
+    pub(super) async fn run(
+        self,
+        client: Arc<Client>,
+        batches: Vec<Arc<Batch>>,
+    ) -> Result<HashSet<TopicId>, Error> {
+        let heads = Heads::of(&batches);
+        let events = Events::of(&batches);
+        let lean = batches.iter().all(|batch| is_lean(batch));
+        let rows = if lean {
+            let parameters: Vec<_> = heads.columns().into_iter().chain(events.lean()).collect();
+            client.query(&self.lean, &parameters).await?
+        } else {
+            let records = Records::of(&batches);
+            let events = events.lean().into_iter().chain(events.more());
+            let parameters: Vec<_> =
+                heads.columns().into_iter().chain(events).chain(records.columns()).collect();
+            client.query(&self.full, &parameters).await?
+        };
+        rows.iter().map(|row| Ok(TopicId(row.try_get(0)?))).collect()
+    }
+}
+
+fn is_lean(batch: &Batch) -> bool {
+    let plain = |body: &EventBody| match body {
+        EventBody::Content(content) => matches!(content.data, Data::Json(_)),
+        EventBody::Invalidation(_) => false,
+    };
+    batch.idempotency.is_empty()
+        && batch.producers.is_empty()
+        && batch.events.iter().all(|event| plain(&event.body))
+}
+
+type Column<'a> = &'a (dyn ToSql + Sync);
+
+/// One row for each batch.
+#[derive(Default)]
+struct Heads {
+    topic: Vec<i64>,
+    epoch: Vec<i64>,
+    expected: Vec<Option<i64>>,
+    seq: Vec<Option<i64>>,
+    transaction: Vec<Option<i64>>,
+    frontier: Vec<Vec<u8>>,
+}
+
+impl Heads {
+    fn of(batches: &[Arc<Batch>]) -> Self {
+        let mut heads = Self::default();
+        for batch in batches {
+            let head = batch.head();
+            heads.topic.push(batch.topic.0);
+            heads.epoch.push(integer(batch.epoch.0));
+            heads.expected.push(batch.expected.map(|head| integer(head.seq.0)));
+            heads.seq.push(head.map(|head| integer(head.seq.0)));
+            heads.transaction.push(head.map(|head| integer(head.transaction.0)));
+            heads.frontier.push(batch.frontier.to_bytes());
+        }
+        heads
+    }
+
+    fn columns(&self) -> [Column<'_>; 6] {
+        let Self { topic, epoch, expected, seq, transaction, frontier } = self;
+        [topic, epoch, expected, seq, transaction, frontier]
+    }
+}
+
+/// One row for each event.
+#[derive(Default)]
+struct Events<'a> {
+    topic: Vec<i64>,
+    seq: Vec<i64>,
+    transaction: Vec<i64>,
+    last: Vec<bool>,
+    recorded_at: Vec<Micros>,
+    key: Vec<Option<&'a str>>,
+    hash: Vec<Option<String>>,
+    event_type: Vec<Option<&'a str>>,
+    data: Vec<Option<&'a str>>,
+    metadata: Vec<Option<&'a str>>,
+    digest: Vec<Option<&'a [u8]>>,
+    prev: Vec<Option<i64>>,
+    epoch: Vec<Option<i64>>,
+    root: Vec<Option<Vec<u8>>>,
+    content_type: Vec<Option<&'a str>>,
+    binary: Vec<Option<&'a [u8]>>,
+    invalidates: Vec<Option<i64>>,
+    reason: Vec<Option<&'a str>>,
+}
+
+impl<'a> Events<'a> {
+    fn of(batches: &'a [Arc<Batch>]) -> Self {
+        let mut events = Self::default();
+        for batch in batches {
+            for event in &batch.events {
+                events.topic.push(batch.topic.0);
+                events.seq.push(integer(event.version.seq.0));
+                events.transaction.push(integer(event.version.transaction.0));
+                events.last.push(event.last);
+                events.recorded_at.push(Micros(event.recorded_at));
+                events.prev.push(event.prev.map(|seq| integer(seq.0)));
+                events.body(&event.body);
+            }
+            let mark = batch.mark();
+            let others = batch.events.len().saturating_sub(1);
+            events.epoch.extend(std::iter::repeat_n(None, others));
+            events.root.extend(std::iter::repeat_n(None, others));
+            if !batch.events.is_empty() {
+                events.epoch.push(Some(integer(mark.epoch.0)));
+                events.root.push(Some(mark.root.0.to_vec()));
+            }
+        }
+        events
+    }
+
+    fn body(&mut self, body: &'a EventBody) {
+        let (content, invalidation) = match body {
+            EventBody::Content(content) => (Some(content), None),
+            EventBody::Invalidation(invalidation) => (None, Some(invalidation)),
+        };
+        let own_hash = content.filter(|content| !content.hash.is_of_digest(&content.digest));
+        self.key.push(content.map(|content| content.key.as_str()));
+        self.hash.push(own_hash.map(|content| content.hash.text().to_string()));
+        let event_type = content.and_then(|content| content.event_type.as_ref());
+        self.event_type.push(event_type.map(|event_type| event_type.as_str()));
+        let (json, binary) = match content.map(|content| &content.data) {
+            Some(Data::Json(json)) => (Some(json.as_str()), None),
+            Some(Data::Binary(bytes, _)) => (None, Some(&bytes[..])),
+            None => (None, None),
+        };
+        self.data.push(json);
+        self.binary.push(binary);
+        let content_type = content.and_then(|content| content.data.content_type());
+        self.content_type.push(content_type.map(|content_type| content_type.as_str()));
+        let metadata = content.and_then(|content| content.metadata.as_ref());
+        self.metadata.push(metadata.map(|metadata| metadata.as_str()));
+        self.digest.push(content.map(|content| &content.digest[..]));
+        self.invalidates.push(invalidation.map(|i| integer(i.invalidates.0)));
+        let reason = invalidation.and_then(|invalidation| invalidation.reason.as_ref());
+        self.reason.push(reason.map(|reason| reason.as_str()));
+    }
+
+    fn lean(&self) -> [Column<'_>; 14] {
+        [
+            &self.topic,
+            &self.seq,
+            &self.transaction,
+            &self.last,
+            &self.recorded_at,
+            &self.key,
+            &self.hash,
+            &self.event_type,
+            &self.data,
+            &self.metadata,
+            &self.digest,
+            &self.prev,
+            &self.epoch,
+            &self.root,
+        ]
+    }
+
+    fn more(&self) -> [Column<'_>; 4] {
+        [&self.content_type, &self.binary, &self.invalidates, &self.reason]
+    }
+}
+
+/// One row for each record that commits with its batch.
+#[derive(Default)]
+struct Records<'a> {
+    invalidation: [Vec<i64>; 6],
+    idempotency_topic: Vec<i64>,
+    idempotency_key: Vec<&'a str>,
+    request: Vec<&'a [u8]>,
+    receipt: Vec<Vec<u8>>,
+    recorded_at: Vec<Micros>,
+    producer_topic: Vec<i64>,
+    producer: Vec<&'a str>,
+    epoch: Vec<i64>,
+    next_line: Vec<i64>,
+    lines_topic: Vec<i64>,
+    lines_producer: Vec<&'a str>,
+    first_line: Vec<i64>,
+    receipts: Vec<Vec<u8>>,
+}
+
+impl<'a> Records<'a> {
+    fn of(batches: &'a [Arc<Batch>]) -> Self {
+        let mut records = Self::default();
+        for batch in batches {
+            records.add(batch);
+        }
+        records
+    }
+
+    fn add(&mut self, batch: &'a Batch) {
+        let topic = batch.topic.0;
+        for record in &batch.invalidations {
+            let by = record.by;
+            let numbers = [record.transaction.0, record.first.0, record.last.0, by.seq.0];
+            self.invalidation[0].push(topic);
+            for (column, number) in self.invalidation[1..5].iter_mut().zip(numbers) {
+                column.push(integer(number));
+            }
+            self.invalidation[5].push(integer(by.transaction.0));
+        }
+        for record in &batch.idempotency {
+            self.idempotency_topic.push(topic);
+            self.idempotency_key.push(record.key.as_str());
+            self.request.push(&record.request);
+            self.receipt.push(receipt_code::encode([&record.receipt]));
+            self.recorded_at.push(Micros(batch.recorded_at));
+        }
+        for record in &batch.producers {
+            self.producer_topic.push(topic);
+            self.producer.push(record.producer.as_str());
+            self.epoch.push(integer(record.epoch));
+            self.next_line.push(integer(record.next_line()));
+            if !record.receipts.is_empty() {
+                self.lines_topic.push(topic);
+                self.lines_producer.push(record.producer.as_str());
+                self.first_line.push(integer(record.first_line));
+                self.receipts.push(receipt_code::encode(&record.receipts));
+            }
+        }
+    }
+
+    fn columns(&self) -> [Column<'_>; 19] {
+        let [topic, transaction, first, last, by_seq, by_transaction] = &self.invalidation;
+        [
+            topic,
+            transaction,
+            first,
+            last,
+            by_seq,
+            by_transaction,
+            &self.idempotency_topic,
+            &self.idempotency_key,
+            &self.request,
+            &self.receipt,
+            &self.recorded_at,
+            &self.producer_topic,
+            &self.producer,
+            &self.epoch,
+            &self.next_line,
+            &self.lines_topic,
+            &self.lines_producer,
+            &self.first_line,
+            &self.receipts,
+        ]
+    }
+}

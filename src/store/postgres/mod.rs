@@ -1,0 +1,307 @@
+//! The PostgreSQL store. Tables and views: `sql/postgres/`.
+//!
+//! Appends go over *lanes* (`lane.rs`), everything else over pools of connections: one for what
+//! writers look up, one for readers and folds, so that neither keeps appends waiting. All of
+//! them live on a runtime of the store's own.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `config`, `tls`, `session` | how connections come about |
+//! | `start`, `migrate` | what is checked and made at start |
+//! | `lane`, `append` | the only way by which events are written |
+//! | `facts`, `fold`, `read` | look-ups, the surface, reads |
+//! | `row`, `range`, `error` | values, key ranges and errors between database and domain |
+//!
+//! Invariant: no event is written but by the statement of `append.rs`, which moves the topic's
+//! head under a guard.
+
+mod append;
+mod config;
+mod error;
+mod facts;
+mod fold;
+mod lane;
+mod migrate;
+mod range;
+mod read;
+mod row;
+mod session;
+mod start;
+mod tls;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Object, Pool};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_postgres::IsolationLevel;
+
+use super::{
+    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, OpenError, Opened, Scan,
+    StoreError, SurfaceScan, TopicSummary, Wanted,
+};
+use crate::domain::{
+    Batch, EventBody, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+};
+pub use config::Config;
+use config::Target;
+use error::{pool_error, store_error};
+use lane::{Job, Lane, Link};
+use read::Place;
+use session::Connector;
+
+/// Largest batch in bytes: PostgreSQL takes no message of a gigabyte, and drops the connection
+/// of who sends one.
+const BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// Topics in a PostgreSQL database.
+pub struct PostgresStore {
+    lanes: Vec<LaneHandle>,
+    /// What writers look up, and the taking of topics.
+    lookups: Pool,
+    /// Readers and folds.
+    readers: Pool,
+    /// `Some` until the store is dropped.
+    runtime: Option<Runtime>,
+}
+
+struct LaneHandle {
+    /// `None` once the store is closed.
+    jobs: Mutex<Option<UnboundedSender<Job>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl PostgresStore {
+    /// Connects, checks the server, and makes the schema or brings it up to date.
+    ///
+    /// # Errors
+    /// With a message for the operator.
+    pub async fn connect(config: &Config) -> Result<Self, OpenError> {
+        let target = Arc::new(Target::parse(config)?);
+        let tls = tls::connector(&target.verify)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("postgres")
+            .enable_all()
+            .build()
+            .map_err(|error| OpenError::Unsuitable(format!("no threads to be had: {error}")))?;
+        let connector = |used_for| Connector {
+            target: target.clone(),
+            tls: tls.clone(),
+            runtime: runtime.handle().clone(),
+            statement_timeout: config.statement_timeout,
+            lock_timeout: config.lock_timeout,
+            used_for,
+        };
+        let mut store = Self {
+            lanes: Vec::new(),
+            lookups: connector("lookup").pool(config.lanes.max(1)),
+            readers: connector("read").pool(config.readers.max(1)),
+            runtime: None,
+        };
+        let (start, lane) = (connector("start"), connector("lane"));
+        store.runtime = Some(runtime);
+        start::prepare(&start).await?;
+        for _ in 0..config.lanes.max(1) {
+            let opened = Link::open(&lane).await;
+            let link = opened
+                .map_err(|error| OpenError::Unreachable(format!("{}: {error}", target.shown())))?;
+            store.lanes.push(LaneHandle::start(lane.clone(), link));
+        }
+        Ok(store)
+    }
+
+    fn lane(&self, topic: TopicId) -> &LaneHandle {
+        &self.lanes[topic.0.unsigned_abs() as usize % self.lanes.len()]
+    }
+
+    async fn lookup(&self) -> Result<Object, StoreError> {
+        self.lookups.get().await.map_err(pool_error)
+    }
+
+    async fn reader(&self) -> Result<Object, StoreError> {
+        self.readers.get().await.map_err(pool_error)
+    }
+
+    /// Finds a topic with its surface brought forward to `at`, or to the head where that is
+    /// earlier.
+    async fn folded(
+        &self,
+        client: &mut Object,
+        topic: &TopicName,
+        at: Seq,
+    ) -> Result<Option<Place>, StoreError> {
+        let place = read::place(client, topic).await?;
+        if let Some(Place { id, head, folded }) = &place {
+            let at = at.min(head.seq);
+            if folded.is_none_or(|folded| folded < at) {
+                fold::fold(client, *id, at).await?;
+            }
+        }
+        Ok(place)
+    }
+}
+
+impl LaneHandle {
+    fn start(connector: Connector, link: Link) -> Self {
+        let (jobs, queue) = unbounded_channel();
+        let runtime = connector.runtime.clone();
+        let task = runtime.spawn(Lane::new(connector, queue).run(link));
+        Self { jobs: Mutex::new(Some(jobs)), task: Mutex::new(Some(task)) }
+    }
+
+    /// Queues a job; gives it back once the lane is closed.
+    fn push(&self, job: Job) -> Result<(), Job> {
+        match &*self.jobs.lock() {
+            Some(jobs) => jobs.send(job).map_err(|error| error.0),
+            None => Err(job),
+        }
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background(); // The only way that is allowed anywhere.
+        }
+    }
+}
+
+/// Starts a snapshot that all statements of a call share. Dropping it ends it.
+async fn snapshot(client: &mut Object) -> Result<deadpool_postgres::Transaction<'_>, StoreError> {
+    let snapshot =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+    snapshot.start().await.map_err(store_error)
+}
+
+fn size(batch: &Batch) -> usize {
+    let sizes = batch.events.iter().map(|event| match &event.body {
+        EventBody::Content(content) => content.size(),
+        EventBody::Invalidation(_) => 0,
+    });
+    sizes.sum()
+}
+
+#[async_trait]
+impl EventSourceWriter for PostgresStore {
+    async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
+        facts::open(&self.lookup().await?, topic).await
+    }
+
+    async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
+        let mut client = self.lookup().await?;
+        if facts::needs_snapshot(&wanted) {
+            facts::facts(&snapshot(&mut client).await?, topic, &wanted).await
+        } else {
+            facts::facts(&client, topic, &wanted).await
+        }
+    }
+
+    fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
+        let bytes = size(&batch);
+        if bytes > BATCH_BYTES_MAX {
+            let cause = Cause::new(format!("the batch has {bytes} bytes"));
+            return std::future::ready(Err(AppendError::Rejected(cause))).boxed();
+        }
+        let (done, outcome) = oneshot::channel();
+        let lane = self.lane(batch.topic);
+        if lane.push(Job { batch, bytes, done }).is_err() {
+            let error = StoreError::Unavailable(Cause::new("the store is closed"));
+            return std::future::ready(Err(AppendError::NotWritten(error))).boxed();
+        }
+        let outcome = outcome.map(|outcome| {
+            let vanished = || AppendError::Unknown(Cause::new("the lane has ended"));
+            outcome.unwrap_or_else(|_| Err(vanished()))
+        });
+        outcome.boxed()
+    }
+
+    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
+        fold::fold(&mut self.reader().await?, topic, to).await
+    }
+
+    async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
+        facts::expire(&self.lookup().await?, before).await
+    }
+
+    async fn close(&self) {
+        for lane in &self.lanes {
+            lane.jobs.lock().take();
+        }
+        for lane in &self.lanes {
+            let task = lane.task.lock().take();
+            if let Some(task) = task {
+                let _ = task.await; // A lane that panicked has ended as well.
+            }
+        }
+        self.lookups.close();
+        self.readers.close();
+    }
+}
+
+#[async_trait]
+impl EventSourceReader for PostgresStore {
+    async fn topics(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TopicSummary>, StoreError> {
+        read::topics(&self.reader().await?, prefix, after, limit).await
+    }
+
+    async fn head(&self, topic: &TopicName) -> Result<Head, StoreError> {
+        let place = read::place(&self.reader().await?, topic).await?;
+        Ok(place.map(|place| place.head))
+    }
+
+    async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError> {
+        read::events(&self.reader().await?, topic, scan).await
+    }
+
+    async fn history(
+        &self,
+        topic: &TopicName,
+        key: &Key,
+        scan: Scan,
+    ) -> Result<Vec<ReadEvent>, StoreError> {
+        let mut client = self.reader().await?;
+        let Some(place) = self.folded(&mut client, topic, scan.to).await? else {
+            return Ok(Vec::new());
+        };
+        read::history(&client, place.id, key, scan).await
+    }
+
+    async fn transaction(
+        &self,
+        topic: &TopicName,
+        transaction: TransactionNo,
+    ) -> Result<Option<(Seq, Seq)>, StoreError> {
+        let client = self.reader().await?;
+        let Some(place) = read::place(&client, topic).await? else { return Ok(None) };
+        read::transaction(&client, place.id, transaction).await
+    }
+
+    async fn surface(
+        &self,
+        topic: &TopicName,
+        scan: &SurfaceScan,
+    ) -> Result<Vec<ReadEvent>, StoreError> {
+        let mut client = self.reader().await?;
+        let Some(place) = self.folded(&mut client, topic, scan.at.seq).await? else {
+            return Ok(Vec::new());
+        };
+        read::surface(&snapshot(&mut client).await?, place.id, scan).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let client = self.reader().await?;
+        facts::query(&client, "SELECT 1", &[]).await.map(|_| ())
+    }
+}

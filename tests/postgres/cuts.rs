@@ -1,0 +1,82 @@
+//! The connection is cut at every message boundary of an append: what `append` says must be what
+//! the fence finds (S3, S5).
+
+use std::time::Duration;
+
+use tidelog::domain::Seq;
+use tidelog::store::postgres::{Config, PostgresStore};
+use tidelog::store::{AppendError, EventSourceWriter, Wanted};
+
+use crate::cluster::Cluster;
+use crate::plan::*;
+use crate::proxy::{Cut, Proxy, Side};
+
+/// Messages of an append are far fewer.
+const BOUNDARIES_MAX: usize = 40;
+
+async fn cut_everywhere(side: Side, cut: Cut) {
+    let cluster = Cluster::shared();
+    let url = cluster.database();
+    let proxy = Proxy::start(cluster.port()).await;
+    let store = connect(&proxy.through(&url)).await;
+    // Short, because a client cut off between two messages leaves its lock on the topic.
+    let config = Config { lock_timeout: Duration::from_millis(500), ..small(&url) };
+    let direct = PostgresStore::connect(&config).await.expect("opens");
+    let (mut committed, mut lost) = (0, 0);
+    for boundary in 0.. {
+        assert!(boundary < BOUNDARIES_MAX, "an append never gets through untouched");
+        let mut writer = Writer::open(&direct, "t").await;
+        let before = writer.planner.head();
+        // The lane may be connecting again: this one goes through it once it is there.
+        let warm = writer.batch(&[one("warm", &format!("{boundary}"))]);
+        store.append(warm).await.expect("the lane is connected again");
+        let batch = writer.batch(&[one("k", &format!("{boundary}"))]);
+        proxy.cut_after(boundary, side, cut);
+        let outcome = store.append(batch.clone()).await;
+        let untouched = proxy.disarm();
+        let opened = direct.open(&name("t")).await.expect("the fence");
+        let last = batch.head().expect("it has an event").seq;
+        let wanted = Wanted { marks: vec![last], ..Wanted::default() };
+        let facts = direct.facts(opened.topic, wanted).await.expect("facts");
+        let there = facts.marks[0] == Some(batch.mark());
+        assert_eq!(there, opened.head == batch.head(), "head and mark agree");
+        assert_eq!(
+            opened.head.map(|head| head.seq),
+            Some(Seq(Seq::after(before).0 + u64::from(there)))
+        );
+        match &outcome {
+            Ok(()) => assert!(there, "boundary {boundary}: acknowledged, and not there"),
+            Err(AppendError::Unknown(_)) => *(if there { &mut committed } else { &mut lost }) += 1,
+            Err(error) => assert!(!there, "boundary {boundary}: it is there, in spite of {error}"),
+        }
+        if untouched {
+            outcome.expect("nothing was cut");
+            break;
+        }
+    }
+    match side {
+        Side::Frontend => assert!(lost > 0, "some cut came before the server knew"),
+        Side::Backend => assert!(committed > 0, "some cut came after the commit"),
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_cut_while_sending_an_append_leaves_no_lie() {
+    cut_everywhere(Side::Frontend, Cut::Both).await;
+}
+
+#[tokio::test]
+async fn a_connection_cut_while_an_append_is_answered_leaves_no_lie() {
+    cut_everywhere(Side::Backend, Cut::Both).await;
+}
+
+#[tokio::test]
+async fn a_client_cut_off_while_sending_an_append_is_told_no_lie() {
+    cut_everywhere(Side::Frontend, Cut::ClientOnly).await;
+}
+
+#[tokio::test]
+async fn a_client_cut_off_from_the_answer_to_an_append_is_told_no_lie() {
+    cut_everywhere(Side::Backend, Cut::ClientOnly).await;
+}

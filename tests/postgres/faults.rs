@@ -1,0 +1,160 @@
+//! Servers that stop, hang or become read-only while the store is in use.
+
+use std::time::Duration;
+
+use tidelog::domain::*;
+use tidelog::store::postgres::{Config, PostgresStore};
+use tidelog::store::{AppendError, EventSourceReader, EventSourceWriter, StoreError, Wanted};
+
+use crate::cluster::{Cluster, Stop};
+use crate::plan::*;
+
+/// Appends until it works again, opening the topic anew each time, for as long as it takes.
+async fn append_again(store: &PostgresStore, topic: &str) -> Version {
+    for _ in 0..10_000 {
+        if let Ok(opened) = store.open(&name(topic)).await {
+            let mut writer = Writer::new(opened);
+            let next = Seq::after(writer.planner.head());
+            let batch = writer.batch(&[one("again", &format!("{next}"))]);
+            if store.append(batch.clone()).await.is_ok() {
+                return batch.head().expect("an event");
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the store does not come back");
+}
+
+/// What was acknowledged is there when the server comes back, whatever way it went.
+async fn survives(end: impl Fn(&Cluster)) {
+    let cluster = Cluster::new(&[]);
+    let store = connect(&cluster.database()).await;
+    let mut writer = Writer::open(&store, "t").await;
+    let mut acknowledged = Vec::new();
+    for n in 0..20 {
+        let batch = writer.batch(&[one("k", &format!("{n}"))]);
+        store.append(batch.clone()).await.expect("the server is up");
+        acknowledged.push(batch);
+    }
+    end(&cluster);
+    let batch = writer.batch(&[one("k", "lost")]);
+    let outcome = store.append(batch.clone()).await;
+    let down = matches!(outcome, Err(AppendError::NotWritten(StoreError::Unavailable(_))));
+    assert!(down || matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    let again = store.append(batch).await;
+    assert!(matches!(again, Err(AppendError::NotWritten(_))), "{again:?}: refused, not queued");
+    cluster.start();
+    append_again(&store, "t").await;
+    let marks = acknowledged.iter().map(|batch| batch.head().expect("an event").seq).collect();
+    let wanted = Wanted { marks, ..Wanted::default() };
+    let facts = store.facts(writer.topic, wanted).await.expect("facts");
+    let expected: Vec<_> = acknowledged.iter().map(|batch| Some(batch.mark())).collect();
+    assert_eq!(facts.marks, expected);
+    store.ping().await.expect("readers are back as well");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn acknowledged_events_survive_a_server_that_stops() {
+    survives(|cluster| cluster.stop(Stop::Fast)).await;
+}
+
+#[tokio::test]
+async fn acknowledged_events_survive_a_server_that_crashes() {
+    survives(|cluster| cluster.stop(Stop::Immediate)).await;
+}
+
+#[tokio::test]
+async fn acknowledged_events_survive_a_server_that_is_killed() {
+    let cluster = Cluster::new(&[]);
+    let store = connect(&cluster.database()).await;
+    let mut writer = Writer::open(&store, "t").await;
+    let batch = writer.batch(&[one("k", "1")]);
+    store.append(batch.clone()).await.expect("the server is up");
+    cluster.kill();
+    cluster.start();
+    append_again(&store, "t").await;
+    let marks = vec![batch.head().expect("an event").seq];
+    let facts = store.facts(writer.topic, Wanted { marks, ..Wanted::default() }).await;
+    assert_eq!(facts.expect("facts").marks, [Some(batch.mark())]);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_terminated_leaves_no_lie_and_the_lane_comes_back() {
+    let cluster = Cluster::shared();
+    let url = cluster.database();
+    let store = connect(&url).await;
+    let before = append_again(&store, "t").await;
+    let sql = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'tidelog'";
+    assert_ne!(cluster.sql(&url, sql), "0");
+    let after = append_again(&store, "t").await;
+    assert!(after.seq > before.seq);
+}
+
+#[tokio::test]
+async fn a_statement_over_its_time_limit_is_not_written() {
+    let cluster = Cluster::shared();
+    let url = cluster.database();
+    let statement_timeout = Duration::from_millis(300);
+    let config = Config { statement_timeout, ..small(&url) };
+    let store = PostgresStore::connect(&config).await.expect("opens");
+    let mut writer = Writer::open(&store, "t").await;
+    cluster.sql(
+        &url,
+        "CREATE FUNCTION pg_temp_slow() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';
+        CREATE TRIGGER slow BEFORE INSERT ON tidelog.event FOR EACH ROW
+            EXECUTE FUNCTION pg_temp_slow()",
+    );
+    let outcome = store.append(writer.batch(&[one("k", "1")])).await;
+    assert!(matches!(outcome, Err(AppendError::NotWritten(_))), "{outcome:?}");
+    cluster.sql(&url, "DROP TRIGGER slow ON tidelog.event");
+    assert_eq!(store.open(&name("t")).await.expect("opens").head, None);
+    append_again(&store, "t").await;
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_any_more_can_still_be_read() {
+    let cluster = Cluster::new(&[]);
+    let url = cluster.database();
+    let store = connect(&url).await;
+    append_again(&store, "t").await;
+    let mut writer = Writer::open(&store, "t").await;
+    cluster.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
+    cluster.sql("postgres", "SELECT pg_reload_conf()");
+    let all = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+        WHERE application_name = 'tidelog'";
+    cluster.sql("postgres", all);
+    let batch = writer.batch(&[one("k", "1")]);
+    // The lane may not yet know that its connection is gone.
+    let first = store.append(batch.clone()).await;
+    assert!(first.is_err());
+    let outcome = store.append(batch).await;
+    let read_only = matches!(outcome, Err(AppendError::NotWritten(StoreError::ReadOnly(_))));
+    assert!(read_only, "{outcome:?}");
+    let opened = store.open(&name("t")).await;
+    assert!(matches!(opened, Err(StoreError::ReadOnly(_))), "{opened:?}");
+    assert!(store.head(&name("t")).await.expect("reads").is_some());
+    cluster.sql("postgres", "ALTER SYSTEM RESET default_transaction_read_only");
+    cluster.sql("postgres", "SELECT pg_reload_conf()");
+    append_again(&store, "t").await;
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_and_what_was_queued_has_its_outcome() {
+    let url = Cluster::shared().database();
+    let store = connect(&url).await;
+    let mut writer = Writer::open(&store, "t").await;
+    let batches: Vec<_> = (0..20).map(|n| writer.batch(&[one("k", &format!("{n}"))])).collect();
+    let appends: Vec<_> = batches.iter().map(|batch| store.append(batch.clone())).collect();
+    store.close().await;
+    for append in appends {
+        append.await.expect("it was queued before the store was closed");
+    }
+    let late = store.append(writer.batch(&[one("k", "late")])).await;
+    let refused = matches!(late, Err(AppendError::NotWritten(StoreError::Unavailable(_))));
+    assert!(refused, "{late:?}");
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+}
