@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use super::append;
 use super::error::is_of_values;
 use crate::domain::Batch;
+use crate::metrics;
 use crate::store::{AppendError, Cause, StoreError};
 
 /// The outcome of one batch.
@@ -34,7 +35,10 @@ fn attempt(conn: &Connection, batches: &[Arc<Batch>]) -> rusqlite::Result<(Vec<F
     let fates = batches.iter().map(|batch| apart(conn, batch));
     let fates: Vec<_> = fates.collect::<rusqlite::Result<_>>()?;
     match conn.prepare_cached("COMMIT")?.execute([]) {
-        Ok(_) => Ok((fates, true)),
+        Ok(_) => {
+            metrics::commits_merged(batches.iter().map(|batch| batch.events.len()).sum());
+            Ok((fates, true))
+        }
         Err(error) if !conn.is_autocommit() => Err(error),
         Err(error) => Ok((lost(fates, error), false)),
     }
