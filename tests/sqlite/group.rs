@@ -113,6 +113,32 @@ async fn a_commit_that_fails_with_its_transaction_open_has_written_nothing() {
 }
 
 #[tokio::test]
+async fn a_statement_that_takes_the_transaction_with_it_has_written_nothing() {
+    let place = Place::new();
+    let store = place.open();
+    let (mut a, mut b) = (Topic::open(&store, "a").await, Topic::open(&store, "b").await);
+    let bomb = "CREATE TRIGGER bomb BEFORE INSERT ON event WHEN NEW.key = 'bomb'
+        BEGIN SELECT RAISE(ROLLBACK, 'boom'); END;";
+    place.raw().execute_batch(bomb).unwrap();
+    let (first, second, third) = (a.event("k", "1"), b.event("bomb", "1"), a.event("l", "1"));
+    let fates = together(&place, async || {
+        tokio::join!(
+            store.append(Arc::clone(&first)),
+            store.append(Arc::clone(&second)),
+            store.append(Arc::clone(&third))
+        )
+    })
+    .await;
+    // The first may have been in a transaction of its own, the third is behind or with the second.
+    assert_eq!(word(&fates.1), "not written");
+    let written = [&fates.0, &fates.2].into_iter().filter(|fate| fate.is_ok()).count();
+    assert_eq!((events(&store, "a").await, events(&store, "b").await), (written, 0));
+
+    place.raw().execute_batch("DROP TRIGGER bomb").unwrap();
+    store.append(second).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_disk_writes_nothing_and_is_over_when_there_is_room_again() {
     let place = Place::new();
     drop(place.open());

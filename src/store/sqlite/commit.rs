@@ -75,3 +75,14 @@ fn lost(fates: Vec<Fate>, error: rusqlite::Error) -> Vec<Fate> {
     let unknown = AppendError::Unknown(Cause::new(error));
     fates.into_iter().map(|fate| fate.and(Err(unknown.clone()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_commit_leaves_open_only_what_could_have_been_in_it() {
+        let fates = lost(vec![Ok(()), Err(AppendError::Refused)], rusqlite::Error::InvalidQuery);
+        assert!(matches!(fates[..], [Err(AppendError::Unknown(_)), Err(AppendError::Refused)]));
+    }
+}
