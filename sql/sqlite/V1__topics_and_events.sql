@@ -138,7 +138,7 @@ SELECT
     e."transaction",
     e.last,
     e.key,
-    coalesce(e.hash, lower(hex(e.digest))) AS hash,
+    CASE WHEN e.key IS NOT NULL THEN coalesce(e.hash, lower(hex(e.digest))) END AS hash,
     e.type,
     e.content_type,
     e.data,

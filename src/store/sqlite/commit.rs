@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use super::append;
 use super::error::is_of_values;
 use crate::domain::Batch;
+use crate::metrics;
 use crate::store::{AppendError, Cause, StoreError};
 
 /// The outcome of one batch.
@@ -34,7 +35,10 @@ fn attempt(conn: &Connection, batches: &[Arc<Batch>]) -> rusqlite::Result<(Vec<F
     let fates = batches.iter().map(|batch| apart(conn, batch));
     let fates: Vec<_> = fates.collect::<rusqlite::Result<_>>()?;
     match conn.prepare_cached("COMMIT")?.execute([]) {
-        Ok(_) => Ok((fates, true)),
+        Ok(_) => {
+            metrics::commits_merged(batches.iter().map(|batch| batch.events.len()).sum());
+            Ok((fates, true))
+        }
         Err(error) if !conn.is_autocommit() => Err(error),
         Err(error) => Ok((lost(fates, error), false)),
     }
@@ -70,4 +74,15 @@ fn none_written(conn: &Connection, count: usize, error: rusqlite::Error) -> (Vec
 fn lost(fates: Vec<Fate>, error: rusqlite::Error) -> Vec<Fate> {
     let unknown = AppendError::Unknown(Cause::new(error));
     fates.into_iter().map(|fate| fate.and(Err(unknown.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_commit_leaves_open_only_what_could_have_been_in_it() {
+        let fates = lost(vec![Ok(()), Err(AppendError::Refused)], rusqlite::Error::InvalidQuery);
+        assert!(matches!(fates[..], [Err(AppendError::Unknown(_)), Err(AppendError::Refused)]));
+    }
 }

@@ -9,6 +9,30 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::unavailable;
 use crate::store::StoreError;
 
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Unfit {
+    /// SQLite said so.
+    Failed(rusqlite::Error),
+    /// A setting is not in force, so that a guarantee would not hold.
+    Setting(String),
+}
+
+impl From<rusqlite::Error> for Unfit {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Unfit> for StoreError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Failed(error) => error.into(),
+            Unfit::Setting(text) => unavailable(text),
+        }
+    }
+}
+
 /// Prepared statements kept on each connection; there are fewer.
 const STATEMENTS: usize = 64;
 
@@ -45,17 +69,17 @@ pub struct Place {
 
 impl Place {
     /// The write connection to a file that may not exist yet.
-    pub fn create(&self) -> Result<Connection, StoreError> {
+    pub fn create(&self) -> Result<Connection, Unfit> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         self.open(flags)
     }
 
     /// Makes a connection fit for writing.
-    pub fn make_writer(&self, conn: &Connection) -> Result<(), StoreError> {
+    pub fn make_writer(&self, conn: &Connection) -> Result<(), Unfit> {
         let mode: String =
             conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
-            return Err(unavailable(format!("journal_mode is `{mode}`, not `wal`")));
+            return Err(Unfit::Setting(format!("journal_mode is `{mode}`, not `wal`")));
         }
         set(conn, &WRITING)?;
         match self.pages_max {
@@ -65,20 +89,20 @@ impl Place {
     }
 
     /// The write connection again, to the same file: one that has vanished is not made anew.
-    pub fn reopen(&self) -> Result<Connection, StoreError> {
+    pub fn reopen(&self) -> Result<Connection, Unfit> {
         let conn = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         self.make_writer(&conn)?;
         Ok(conn)
     }
 
     /// A read connection.
-    pub fn reader(&self) -> Result<Connection, StoreError> {
+    pub fn reader(&self) -> Result<Connection, Unfit> {
         let conn = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         set(&conn, &READING)?;
         Ok(conn)
     }
 
-    fn open(&self, flags: OpenFlags) -> Result<Connection, StoreError> {
+    fn open(&self, flags: OpenFlags) -> Result<Connection, Unfit> {
         let conn =
             Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         set(&conn, &SHARED)?;
@@ -88,13 +112,57 @@ impl Place {
 }
 
 /// Makes settings and proves that they are in force.
-fn set(conn: &Connection, settings: &[(&str, i64)]) -> Result<(), StoreError> {
+fn set(conn: &Connection, settings: &[(&str, i64)]) -> Result<(), Unfit> {
     for (name, wanted) in settings {
         conn.pragma_update(None, name, wanted)?;
         let found: i64 = conn.pragma_query_value(None, name, |row| row.get(0))?;
         if found != *wanted {
-            return Err(unavailable(format!("{name} is {found}, not {wanted}")));
+            return Err(Unfit::Setting(format!("{name} is {found}, not {wanted}")));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(path: PathBuf) -> Place {
+        Place { path, pages_max: Some(1_000) }
+    }
+
+    #[test]
+    fn connections_have_the_settings_that_the_guarantees_need() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = place(directory.path().join("x.db"));
+        let writer = place.create().expect("a connection");
+        place.make_writer(&writer).expect("WAL");
+        for conn in [writer, place.reopen().expect("again"), place.reader().expect("a reader")] {
+            let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            let mode = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+            assert_eq!(conn.pragma_query_value(None, "journal_mode", mode).unwrap(), "wal");
+            assert_eq!(number("synchronous").unwrap(), 2, "FULL");
+            assert_eq!(number("foreign_keys").unwrap(), 1);
+            assert_eq!(number("mmap_size").unwrap(), 0);
+            let written = conn.execute_batch("CREATE TABLE IF NOT EXISTS t (x)").is_ok();
+            assert_eq!(written, number("query_only").unwrap() == 0);
+        }
+    }
+
+    #[test]
+    fn a_connection_on_which_a_setting_is_not_in_force_is_refused() {
+        let conn = Connection::open_in_memory().expect("a connection");
+        let unfit = place(PathBuf::new()).make_writer(&conn).expect_err("no log in memory");
+        assert!(matches!(unfit, Unfit::Setting(text) if text.contains("journal_mode")));
+        let unfit = set(&conn, &[("page_count", 7)]).expect_err("cannot be set");
+        assert!(matches!(unfit, Unfit::Setting(text) if text.contains("page_count")));
+    }
+
+    #[test]
+    fn a_file_that_has_vanished_is_not_made_anew() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = place(directory.path().join("x.db"));
+        assert!(matches!(place.reopen(), Err(Unfit::Failed(_))));
+        assert!(!place.path.exists());
+    }
 }

@@ -44,7 +44,9 @@ use crate::domain::{
 };
 
 /// Read connections where the configuration does not say.
-const READERS_DEFAULT: u32 = 4;
+const READERS_DEFAULT: usize = 4;
+/// More connections than this only compete.
+const READERS_MAX: usize = 256;
 
 /// Which database, and how it is used.
 #[derive(Clone, Debug)]
@@ -52,8 +54,8 @@ pub struct Config {
     /// The database file. It and its directory are made where they are missing; beside it are
     /// `….lock`, and while it is in use `…-wal` and `…-shm`. On a local file system.
     pub path: PathBuf,
-    /// Reads at once, and so connections for them; at least 1.
-    pub readers: u32,
+    /// Reads at once, and so connections for them; 1 to 256, taken as the nearest of these.
+    pub readers: usize,
     /// Pages (of 4 KiB) that the file may grow to: appends beyond it fail as not written.
     /// `None` for as much as the disk holds.
     pub pages_max: Option<u32>,
@@ -83,7 +85,7 @@ impl SqliteStore {
     /// What is wrong and what to do about it, for the operator.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let prepared = schema::prepare(config)?;
-        let readers = Readers::new(prepared.place.clone(), config.readers.max(1));
+        let readers = Readers::new(prepared.place.clone(), config.readers.clamp(1, READERS_MAX));
         let writer = Writer::start(prepared.place, prepared.writer);
         let writer = writer.map_err(|e| OpenError::Unreachable(format!("no thread: {e}")))?;
         Ok(Self { writer, readers, lock: Mutex::new(Some(prepared.lock)) })

@@ -8,24 +8,42 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::connection::Place;
 use super::error::unavailable;
+use crate::metrics;
 use crate::store::StoreError;
 
 /// The pool.
 pub struct Readers {
     place: Place,
-    count: u32,
+    count: usize,
     permits: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<Counted>>>,
+}
+
+/// A connection that the metrics know of.
+struct Counted(Connection);
+
+impl Counted {
+    fn open(place: &Place) -> Result<Self, StoreError> {
+        let conn = place.reader()?;
+        metrics::store_connections("read", 1.0);
+        Ok(Self(conn))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::store_connections("read", -1.0);
+    }
 }
 
 impl Readers {
     /// A pool that opens its connections, at most `count`, when they are first needed.
-    pub fn new(place: Place, count: u32) -> Self {
-        let permits = Arc::new(Semaphore::new(count as usize));
+    pub fn new(place: Place, count: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(count));
         Self { place, count, permits, idle: Arc::default() }
     }
 
@@ -41,11 +59,11 @@ impl Readers {
             // Held by the read itself: it goes on even if nobody waits for it any more.
             let _permit = permit;
             let conn = idle.lock().pop();
-            let conn = conn.map_or_else(|| place.reader(), Ok)?;
-            let snapshot = conn.unchecked_transaction()?;
+            let conn = conn.map_or_else(|| Counted::open(&place), Ok)?;
+            let snapshot = conn.0.unchecked_transaction()?;
             let result = read(&snapshot);
             drop(snapshot); // Rolls back; there is nothing to commit.
-            if result.is_ok() && conn.is_autocommit() {
+            if result.is_ok() && conn.0.is_autocommit() {
                 idle.lock().push(conn);
             }
             result
@@ -56,10 +74,12 @@ impl Readers {
 
     /// Waits for the reads that have begun and closes the connections.
     pub async fn close(&self) {
-        if let Ok(all) = self.permits.acquire_many(self.count).await {
-            self.permits.close();
-            drop(all);
+        // One by one: those that are taken are not given back, so no read begins any more.
+        for _ in 0..self.count {
+            let permit = self.permits.acquire().await;
+            permit.into_iter().for_each(SemaphorePermit::forget);
         }
+        self.permits.close();
         self.idle.lock().clear();
     }
 }

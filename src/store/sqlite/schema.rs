@@ -13,7 +13,7 @@ use refinery::error::Kind;
 use rusqlite::Connection;
 
 use super::Config;
-use super::connection::Place;
+use super::connection::{Place, Unfit};
 use crate::store::{OpenError, StoreError};
 
 mod migrations {
@@ -44,7 +44,7 @@ pub fn prepare(config: &Config) -> Result<Prepared, OpenError> {
     let path = real_path(&config.path)?;
     let lock = take_lock(&path)?;
     let place = Place { path, pages_max: config.pages_max };
-    let failed = |error| open_error(&place.path, error);
+    let failed = |unfit| unfit_error(&place.path, unfit);
     let mut writer = place.create().map_err(failed)?;
     check_ours(&writer, &place.path)?;
     place.make_writer(&writer).map_err(failed)?;
@@ -136,6 +136,16 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
         }
         _ => OpenError::Unsuitable(format!("the schema of {path} is not Tidelog's: {error}")),
     })
+}
+
+fn unfit_error(path: &Path, unfit: Unfit) -> OpenError {
+    match unfit {
+        Unfit::Failed(error) => open_error(path, error.into()),
+        Unfit::Setting(text) => OpenError::Unsuitable(format!(
+            "{} cannot be used safely: {text}. Keep it on a local file system",
+            path.display()
+        )),
+    }
 }
 
 fn open_error(path: &Path, error: StoreError) -> OpenError {

@@ -179,3 +179,42 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_or_an_error_of_a_job_is_its_own_and_leaves_no_transaction_behind() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place { path: directory.path().join("x.db"), pages_max: None };
+        let conn = place.create().expect("a connection");
+        place.make_writer(&conn).expect("WAL");
+        conn.execute_batch("CREATE TABLE t (x)").expect("a table");
+        let writer = Writer::start(place, conn).expect("a thread");
+
+        let begin = |conn: &mut Connection| {
+            conn.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)")?;
+            Ok(())
+        };
+        let panic = move |conn: &mut Connection| -> Result<(), StoreError> {
+            begin(conn)?;
+            panic!("in a test");
+        };
+        let failed = writer.call(Due::InOrder, panic).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+        let error = move |conn: &mut Connection| -> Result<(), StoreError> {
+            begin(conn)?;
+            Ok(conn.execute_batch("INSERT INTO nowhere VALUES (1)")?)
+        };
+        assert!(writer.call(Due::Later, error).await.is_err());
+        writer.call(Due::InOrder, begin).await.expect("forgets to commit");
+
+        let count = |conn: &mut Connection| {
+            Ok(conn.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))?)
+        };
+        assert_eq!(writer.call(Due::InOrder, count).await.expect("a number"), 0);
+        writer.close().await;
+        assert!(writer.call(Due::InOrder, count).await.is_err(), "closed");
+    }
+}

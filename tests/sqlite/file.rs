@@ -1,0 +1,140 @@
+//! The file: who may use it, what is refused at the start, what survives the end.
+
+use std::fs;
+
+use tidelog::store::sqlite::{Config, SqliteStore};
+use tidelog::store::{EventSourceReader, EventSourceWriter, OpenError, StoreError};
+
+use crate::support::{Place, Topic, name};
+
+fn refusal(config: &Config) -> OpenError {
+    match SqliteStore::open(config) {
+        Ok(_) => panic!("{} was opened", config.path.display()),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn the_log_mode_is_kept_in_the_file_and_a_commit_is_synced_before_it_is_acknowledged() {
+    let place = Place::new();
+    let store = place.open();
+    let raw = place.raw();
+    let mode: String = raw.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal");
+    let id: i64 = raw.pragma_query_value(None, "application_id", |row| row.get(0)).unwrap();
+    assert_eq!(id.to_be_bytes()[4..], *b"TIDE");
+    drop(store);
+}
+
+#[test]
+fn a_second_process_is_told_that_the_file_is_in_use_and_by_whom() {
+    let place = Place::new();
+    let store = place.open();
+    let OpenError::InUse(text) = refusal(&place.config()) else { panic!("not in use") };
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    assert!(text.contains("stop that one"), "{text}");
+
+    let alias = place.path().with_file_name("alias.db");
+    std::os::unix::fs::symlink(place.path(), &alias).unwrap();
+    assert!(matches!(refusal(&Config::new(alias)), OpenError::InUse(_)), "by another name");
+    drop(store);
+    drop(place.open());
+}
+
+#[test]
+fn a_schema_of_a_newer_version_is_refused_and_left_alone() {
+    let place = Place::new();
+    drop(place.open());
+    let newer = "INSERT INTO refinery_schema_history
+        SELECT 1000, 'of_tomorrow', applied_on, checksum FROM refinery_schema_history";
+    place.raw().execute(newer, []).unwrap();
+    let OpenError::Newer(text) = refusal(&place.config()) else { panic!("not newer") };
+    assert!(text.contains("of_tomorrow") && text.contains("newer"), "{text}");
+}
+
+#[test]
+fn a_changed_migration_is_refused() {
+    let place = Place::new();
+    drop(place.open());
+    place.raw().execute("UPDATE refinery_schema_history SET checksum = '1'", []).unwrap();
+    assert!(matches!(refusal(&place.config()), OpenError::Unsuitable(_)));
+}
+
+#[test]
+fn what_is_no_database_or_somebody_elses_is_refused_and_left_alone() {
+    let place = Place::new();
+    fs::create_dir_all(place.path().parent().unwrap()).unwrap();
+    let letter = "Dear reader, this is a letter. ".repeat(100);
+    fs::write(place.path(), &letter).unwrap();
+    assert!(matches!(refusal(&place.config()), OpenError::Unsuitable(_)));
+    assert_eq!(fs::read_to_string(place.path()).unwrap(), letter);
+
+    fs::remove_file(place.path()).unwrap();
+    place.raw().execute_batch("CREATE TABLE address (name TEXT)").unwrap();
+    let before = fs::read(place.path()).unwrap();
+    let OpenError::Unsuitable(text) = refusal(&place.config()) else { panic!("suitable") };
+    assert!(text.contains("another program"), "{text}");
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_a_missing_right() {
+    // Nobody makes directories here, not even root.
+    let error = refusal(&Config::new("/sys/tidelog/tidelog.db"));
+    assert!(matches!(error, OpenError::MissingRights(_)), "{error}");
+}
+
+#[test]
+fn a_path_that_cannot_be_a_file_is_unreachable() {
+    let place = Place::new();
+    fs::create_dir_all(place.path()).unwrap();
+    assert!(matches!(refusal(&place.config()), OpenError::Unreachable(_)), "a directory");
+    assert!(matches!(refusal(&Config::new("/")), OpenError::Unreachable(_)), "the root");
+    let below = place.path().join("x/..");
+    assert!(matches!(refusal(&Config::new(below)), OpenError::Unreachable(_)), "no name");
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_drop_and_after_a_close() {
+    let place = Place::new();
+    let store = place.open();
+    let mut topic = Topic::open(&store, "t").await;
+    let unpolled = store.append(topic.event("a", "1"));
+    drop(unpolled);
+    drop(store); // At once: what was queued is written first.
+
+    let store = place.open();
+    let opened = store.open(&name("t")).await.unwrap();
+    assert_eq!((opened.head, opened.epoch.0), (topic.planner.head(), 2));
+    store.close().await;
+    assert!(!place.path().with_extension("db-wal").exists(), "one file is left behind");
+    let closed = store.head(&name("t")).await;
+    assert!(matches!(closed, Err(StoreError::Unavailable(_))), "{closed:?}");
+    assert!(matches!(store.open(&name("t")).await, Err(StoreError::Unavailable(_))));
+
+    let other = place.open(); // The lock went with the close.
+    assert_eq!(other.head(&name("t")).await.unwrap(), opened.head);
+}
+
+#[tokio::test]
+async fn a_tree_that_does_not_fit_its_head_is_corrupt() {
+    let place = Place::new();
+    let store = place.open();
+    let mut topic = Topic::open(&store, "t").await;
+    store.append(topic.event("a", "1")).await.unwrap();
+    let spoil = "UPDATE topic SET frontier = CAST(zeroblob(64) AS BLOB)";
+    place.raw().execute(spoil, []).unwrap();
+    let opened = store.open(&name("t")).await;
+    assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{opened:?}");
+}
+
+#[tokio::test]
+async fn an_empty_topic_is_there_for_its_writer_only() {
+    let place = Place::new();
+    let store = place.open();
+    let opened = store.open(&name("t")).await.unwrap();
+    assert_eq!((opened.head, opened.folded, opened.epoch.0), (None, None, 1));
+    assert_eq!(store.topics("", None, 10).await.unwrap(), []);
+    assert_eq!(store.head(&name("t")).await.unwrap(), None);
+    store.ping().await.unwrap();
+}

@@ -1,0 +1,8 @@
+//! What only the SQLite back-end has: its file, its settings, its views, and its agreement with
+//! the memory store on random commands. What every back-end has is tested in `tests/store/`.
+
+mod file;
+mod group;
+mod model;
+mod support;
+mod views;
