@@ -66,7 +66,9 @@ async fn many_topics(store: &PostgresStore, topics: usize, rounds: usize) {
 async fn rate() {
     let cluster = Cluster::new(&["min_wal_size=4GB", "max_wal_size=4GB", "shared_buffers=512MB"]);
     let url = cluster.database();
-    let store = PostgresStore::connect(&Config::new(cluster.socket(&url))).await.expect("opens");
+    let lanes = std::env::var("LANES").map_or(4, |text| text.parse().expect("a number"));
+    let config = Config { lanes, ..Config::new(cluster.socket(&url)) };
+    let store = PostgresStore::connect(&config).await.expect("opens");
     for _ in 0..2 {
         one_topic(&store, 1000, 300, 4).await;
         one_topic(&store, 1000, 300, 1).await;

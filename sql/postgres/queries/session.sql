@@ -21,6 +21,7 @@ SELECT current_setting('server_version_num')::int AS version,
     set_config('enable_bitmapscan', 'off', false),
     set_config('enable_hashjoin', 'off', false),
     set_config('enable_mergejoin', 'off', false),
+    set_config('enable_material', 'off', false),
     set_config('client_min_messages', 'warning', false),
     set_config('synchronous_commit', CASE current_setting('synchronous_commit')
         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)

@@ -82,7 +82,7 @@ const SURFACE: &str = concat!(
     LIMIT $4"
 );
 /// The surface as of an earlier seq: down each key's chain to the first event that is not later,
-/// and not invalidated by then.
+/// and not invalidated by then. (`+ 0`: as in `fold_standing.sql`.)
 const SURFACE_AS_OF: &str = concat!(
     "SELECT ",
     event_columns!(),
@@ -92,14 +92,14 @@ const SURFACE_AS_OF: &str = concat!(
             SELECT c.seq, c.prev, c.seq <= $5 AND x.topic IS NULL
             FROM event c
             LEFT JOIN invalidation x
-                ON x.topic = $1 AND x.transaction = c.transaction AND x.by_seq <= $5
+                ON x.topic = $1 AND x.transaction = c.transaction AND x.by_seq + 0 <= $5
             WHERE c.topic = $1 AND c.seq = l.newest
             UNION ALL
             SELECT c.seq, c.prev, c.seq <= $5 AND x.topic IS NULL
             FROM chain n
             JOIN event c ON c.topic = $1 AND c.seq = n.prev
             LEFT JOIN invalidation x
-                ON x.topic = $1 AND x.transaction = c.transaction AND x.by_seq <= $5
+                ON x.topic = $1 AND x.transaction = c.transaction AND x.by_seq + 0 <= $5
             WHERE NOT n.stands
         )
         SELECT n.seq FROM chain n WHERE n.stands LIMIT 1
