@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` draws the layers; each module's header says what is there.
 
+pub mod config;
 pub mod domain;
 pub mod metrics;
 pub mod store;
+pub mod telemetry;
