@@ -2,9 +2,11 @@
 //!
 //! `ARCHITECTURE.md` draws the layers; each module's header says what is there.
 
+pub mod config;
 pub mod domain;
 pub mod http;
 pub mod metrics;
 pub mod store;
+pub mod telemetry;
 pub mod topic;
 pub mod wire;

@@ -1,0 +1,166 @@
+//! The table of all settings: name, type, form, default, range and help of each, once. Flags,
+//! variables, keys of the file, the template, `tidelog config` and [`Config`] follow from it.
+//!
+//! Not here: rules between settings (`check.rs`), tokens (`token.rs`).
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::form::{
+    Address, Count, Filter, Form, Format, PositiveOrAuto, PositiveOrOff, Size, Switch, Threads,
+    Time, within,
+};
+use super::store_url::{Store, StoreUrl};
+use super::table::{Setting, settings};
+use super::token::Token;
+use crate::telemetry::LogFormat;
+
+settings! {
+    "Service" {
+        /// Address and port to listen on. Port 0 takes any free port.
+        listen: SocketAddr as Address = "127.0.0.1:4810";
+        /// Where events are kept: sqlite:PATH (relative to the working directory),
+        /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or memory: (gone when the process ends).
+        store: StoreUrl as Store = "sqlite:tidelog-data/tidelog.db";
+        /// Threads that serve HTTP. "auto" is one per core.
+        workers: usize as Threads = "auto" in "1" to "1024";
+        /// How long requests that are being served may take to finish once the service is told
+        /// to stop.
+        shutdown_timeout: Duration as Time = "30s" in "0s" to "1h";
+    }
+    "Writing" {
+        /// How long a write may wait for the store before it is answered as failed.
+        write_timeout: Duration as Time = "10s" in "100ms" to "10min";
+        /// Most events admitted and not yet answered, over all topics. More are refused as
+        /// overloaded.
+        queue_events_max: usize as Count = "200000" in "1" to "100000000";
+        /// Most bytes admitted and not yet answered, over all topics. More are refused as
+        /// overloaded.
+        queue_bytes_max: usize as Size = "256MiB" in "64KiB" to "1024GiB";
+        /// Most events admitted and not yet answered, of one topic.
+        topic_queue_events_max: usize as Count = "20000" in "1" to "100000000";
+        /// Most events of a batch (what a topic commits at once), unless a single transaction
+        /// has more.
+        batch_events_max: usize as Count = "1000" in "1" to "100000";
+        /// Most bytes of a batch, unless a single transaction has more.
+        batch_bytes_max: usize as Size = "1MiB" in "1KiB" to "256MiB";
+        /// Most batches of a topic on their way to the store at once.
+        commits_in_flight_max: usize as Count = "4" in "1" to "64";
+        /// How long a topic without writes is kept in memory.
+        topic_idle: Duration as Time = "60s" in "1s" to "24h";
+        /// Memory for what is known about keys, of each topic.
+        keys_bytes_max: usize as Size = "32MiB" in "64KiB" to "64GiB";
+        /// Most events that a surface may be behind its topic before writing waits for it.
+        unfolded_events_max: usize as Count = "100000" in "1000" to "10000000";
+    }
+    "Requests" {
+        /// Largest event.
+        event_bytes_max: usize as Size = "4MiB" in "1KiB" to "256MiB";
+        /// Most events of one transaction.
+        transaction_events_max: usize as Count = "10000" in "1" to "100000";
+        /// Largest body of a request, decompressed. Streams of events may be of any length.
+        body_bytes_max: usize as Size = "32MiB" in "1KiB" to "4GiB";
+        /// How long the body of a request may take to arrive. Streams of events may take any time.
+        body_timeout: Duration as Time = "30s" in "100ms" to "1h";
+        /// How long a stream of events may stay silent before it is ended.
+        stream_idle_timeout: Duration as Time = "5min" in "1s" to "24h";
+        /// Most requests a second of one token, or of one client address where there are no
+        /// tokens; "off" for any number.
+        rate_limit: Option<NonZeroU32> as PositiveOrOff = "off";
+        /// Requests that may come at once before rate_limit is applied; "auto" is the number
+        /// that rate_limit allows in a second.
+        rate_burst: Option<NonZeroU32> as PositiveOrAuto = "auto";
+    }
+    "Store" {
+        /// PostgreSQL connections that append; a topic keeps to one of them.
+        postgres_lanes: usize as Count = "4" in "1" to "64";
+        /// Most PostgreSQL connections that read.
+        postgres_readers: usize as Count = "8" in "1" to "1000";
+        /// SQLite connections that read.
+        sqlite_readers: usize as Count = "4" in "1" to "256";
+    }
+    "Safety" {
+        /// Refuse all writes.
+        read_only: bool as Switch = "false";
+        /// Let everybody who can connect do everything: allows a listen address that is not
+        /// loopback without tokens.
+        insecure: bool as Switch = "false";
+    }
+    "Logging" {
+        /// How log lines are written, to standard error: "text", "json", or "auto", which is
+        /// text on a terminal and JSON elsewhere.
+        log_format: LogFormat as Format = "auto";
+        /// Which log lines are written: error, warn, info, debug, trace or off, or a list such
+        /// as info,tidelog::store=debug.
+        log: String as Filter = "info";
+    }
+}
+
+impl Default for Config {
+    /// What is in force where nothing is given.
+    fn default() -> Self {
+        Self::from_checked(|name| setting(name).default, Vec::new())
+    }
+}
+
+/// A limit on requests, of each token or client address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second.
+    pub per_second: NonZeroU32,
+    /// Requests that may come at once.
+    pub burst: NonZeroU32,
+}
+
+impl Config {
+    /// The rate limit; none where it is off.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        let per_second = self.rate_limit?;
+        Some(Rate { per_second, burst: self.rate_burst.unwrap_or(per_second) })
+    }
+}
+
+/// The setting of this name.
+pub(super) fn setting(name: &str) -> &'static Setting {
+    let found = SETTINGS.iter().find(|setting| setting.name == name);
+    found.expect("only names from the table are asked for")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_keeps_to_its_own_rules() {
+        for setting in SETTINGS {
+            assert_eq!((setting.check)(setting.default), Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn every_range_can_be_read_and_is_not_empty() {
+        for setting in SETTINGS {
+            let Some(bounds) = setting.bounds() else { continue };
+            let words: Vec<&str> = bounds.trim_end_matches('.').split(' ').collect();
+            for end in [words[1], words[3]] {
+                assert_eq!((setting.check)(end), Ok(()), "{}: {end}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_burst_follows_the_rate_unless_it_is_given() {
+        let number = NonZeroU32::new;
+        let mut config = Config::default();
+        assert_eq!(config.rate(), None);
+        config.rate_limit = number(5);
+        assert_eq!(config.rate().map(|rate| rate.burst), number(5));
+        config.rate_burst = number(20);
+        assert_eq!(
+            config.rate().map(|rate| (Some(rate.per_second), Some(rate.burst))),
+            Some((number(5), number(20)))
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! Logging: readable lines on a terminal, JSON elsewhere, always on standard error. Panics are
+//! log lines too.
+//!
+//! Not here: metrics (`metrics.rs`), access lines (`http/`).
+//! Invariant: a standard error that is closed or full never stops the service.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::panic::{self, PanicHookInfo};
+use std::thread;
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One readable line an event.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logging could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be understood; the text continues "the filter is …; ".
+    #[error(
+        "it must be a level (error, warn, info, debug, trace, off) or a list such as \
+         info,tidelog::store=debug"
+    )]
+    Filter,
+    /// The process has a logger already.
+    #[error("logging was started twice")]
+    Twice,
+}
+
+/// Says whether a filter can be understood.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] where not.
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    parse_filter(filter).map(drop)
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    // A word that is no level would be taken as the name of a module, and silence all others:
+    // "inof" is a typo, not a wish.
+    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    let has_spans = filter.contains('[');
+    let clear = |part: &str| has_spans || part.contains('=') || is_level(part);
+    if !filter.split(',').all(clear) {
+        return Err(TelemetryError::Filter);
+    }
+    EnvFilter::builder().parse(filter).map_err(|_| TelemetryError::Filter)
+}
+
+/// Starts logging for the whole process, panics included. Call once.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] where the filter cannot be understood.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+    let terminal = io::stderr().is_terminal();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let lines = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(parse_filter(filter)?)
+        // Otherwise a failure to write is itself written to standard error, which panics.
+        .log_internal_errors(false)
+        .with_ansi(terminal && !plain);
+    let text = format == LogFormat::Text || (format == LogFormat::Auto && terminal);
+    let started = if text {
+        lines.compact().finish().try_init()
+    } else {
+        lines.json().flatten_event(true).with_span_list(false).finish().try_init()
+    };
+    started.map_err(|_| TelemetryError::Twice)?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Replaces the standard hook, so that a panic is reported once.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("(not a text)");
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("(no name)");
+    if !tracing::enabled!(target: "tidelog::panic", Level::ERROR) {
+        let _ = writeln!(io::stderr(), "thread {thread} panicked at {location}: {message}");
+        return;
+    }
+    let backtrace = Backtrace::capture();
+    let backtrace =
+        (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(
+        target: "tidelog::panic",
+        {
+            panic.message = message,
+            panic.location = location,
+            panic.backtrace = backtrace,
+            thread.name = thread,
+        },
+        "a thread panicked"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_or_a_list_of_modules_with_levels() {
+        for filter in [
+            "info",
+            "OFF",
+            "info,tidelog::store=debug",
+            "warn, actix=off",
+            "tidelog[{topic=x,y}]=trace",
+        ] {
+            assert!(check_filter(filter).is_ok(), "{filter}");
+        }
+        for filter in ["", "inof", "info,", "tidelog", "tidelog=loud", "info debug", "[=x"] {
+            assert!(check_filter(filter).is_err(), "{filter}");
+        }
+    }
+}
