@@ -210,6 +210,8 @@ fn tokens_have_names_and_hashes_of_their_own() {
     run("[token]\nname = \"a\"\n".into())
         .says(78, &["t.toml:1: token: must be written as [[token]]"]);
     run("token = [1]\n".into()).says(78, &["t.toml:1: token: must be a table"]);
+    run(token("a", "1") + "workers = 1\n")
+        .says(78, &["t.toml:6: token.workers: ", "above the first"]);
     run(token("a", "1").replace("[\"*\"]", "[]")).says(78, &["token.topics: must be a list"]);
     run(token("a", "1").replace('*', "a b")).says(78, &["token.topics: has the topic \"a b\""]);
 }
