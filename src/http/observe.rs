@@ -64,12 +64,7 @@ pub(super) async fn observe(
     request.extensions_mut().insert(RequestId(id.clone()));
     metrics::http_begun();
     let method = method_label(request.method());
-    let http = request.request().clone();
-    let response = match next.call(request).await {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(error) => ServiceResponse::from_err(error, http.clone()),
-    };
-    drop(http);
+    let response = next.call(request).await?.map_into_boxed_body();
     let mut response = with_problem(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
