@@ -42,7 +42,7 @@ settings! {
         topic_queue_events_max: usize as Count = "20000" in "1" to "100000000";
         /// Most events of a batch (what a topic commits at once), unless a single transaction
         /// has more.
-        batch_events_max: usize as Count = "1000" in "1" to "100000";
+        batch_events_max: usize as Count = "2000" in "1" to "100000";
         /// Most bytes of a batch, unless a single transaction has more.
         batch_bytes_max: usize as Size = "1MiB" in "1KiB" to "256MiB";
         /// Most batches of a topic on their way to the store at once.
