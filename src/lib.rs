@@ -6,6 +6,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod metrics;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod topic;

@@ -9,9 +9,9 @@ use std::panic;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use tidelog::config::{self, Config, ConfigError, Loaded, cli, token};
+use tidelog::config::{self, ConfigError, Loaded, cli, token};
 use tidelog::store::OpenError;
-use tidelog::telemetry;
+use tidelog::{server, telemetry};
 
 // Of sysexits.h. Wrong usage is 2, which clap exits with by itself.
 const UNAVAILABLE: u8 = 69;
@@ -55,14 +55,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 fn serve(command: &ArgMatches) -> anyhow::Result<()> {
     let Loaded { config, .. } = load(command)?;
     telemetry::init(config.log_format, &config.log)?;
-    run(config)
+    server::run(config)
 }
-
-// ---- the server's call site: `tidelog::server::run(config)` takes the place of this function ----
-fn run(_config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("server not linked yet")
-}
-// --------------------------------------------------------------------------------------------------
 
 fn print_config(command: &ArgMatches) -> anyhow::Result<()> {
     if command.get_flag("template") {

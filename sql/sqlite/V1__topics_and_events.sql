@@ -169,25 +169,34 @@ GROUP BY e.topic, e."transaction";
 
 -- The newest standing event of every key, exact at the head: `latest` says where each key's
 -- chain begins up to the fold, the log says it for the events since, and the chain is followed
--- down to the first event that stands. Cheap while the fold is not far behind.
+-- down to the first event that stands. Cheap while the fold is not far behind, and for one key.
+-- (CROSS JOIN keeps SQLite to the order that is written: topics before their unfolded events,
+-- keys before their chains.)
 CREATE VIEW surface AS
-WITH newest (topic, key, seq) AS (
-    SELECT topic, key, max(seq)
-    FROM (
-        SELECT topic, key, newest AS seq FROM latest
-        UNION ALL
-        SELECT e.topic, e.key, e.seq
-        FROM topic AS t
-        LEFT JOIN fold AS f ON t.id = f.topic
-        INNER JOIN event AS e ON t.id = e.topic AND e.seq > coalesce(f.seq, -1)
-        WHERE e.key IS NOT NULL
-    )
-    GROUP BY topic, key
+WITH unfolded (topic, key, seq) AS MATERIALIZED (
+    SELECT e.topic, e.key, max(e.seq)
+    FROM topic AS t
+    LEFT JOIN fold AS f ON t.id = f.topic
+    CROSS JOIN event AS e ON t.id = e.topic AND e.seq > coalesce(f.seq, -1)
+    WHERE e.key IS NOT NULL
+    GROUP BY e.topic, e.key
+),
+
+newest (name, topic, key, seq) AS (
+    SELECT t.name, l.topic, l.key, coalesce(u.seq, l.newest)
+    FROM topic AS t
+    INNER JOIN latest AS l ON t.id = l.topic
+    LEFT JOIN unfolded AS u ON l.topic = u.topic AND l.key = u.key
+    UNION ALL
+    SELECT t.name, u.topic, u.key, u.seq
+    FROM unfolded AS u
+    INNER JOIN topic AS t ON u.topic = t.id
+    WHERE NOT EXISTS (SELECT 1 FROM latest AS l WHERE l.topic = u.topic AND l.key = u.key)
 )
 
 SELECT
-    t.name AS topic,
-    e.key,
+    n.name AS topic,
+    n.key,
     e.seq,
     e."transaction",
     coalesce(e.hash, lower(hex(e.digest))) AS hash,
@@ -198,8 +207,7 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%S', e.recorded_at / 1000000, 'unixepoch')
     || printf('.%06dZ', e.recorded_at % 1000000) AS recorded_at
 FROM newest AS n
-INNER JOIN topic AS t ON n.topic = t.id
-INNER JOIN event AS e ON n.topic = e.topic AND e.seq = (
+CROSS JOIN event AS e ON n.topic = e.topic AND e.seq = (
     WITH RECURSIVE chain (seq, prev, stands) AS (
         SELECT v.seq, v.prev, i.by_seq IS NULL
         FROM event AS v

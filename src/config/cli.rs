@@ -111,7 +111,7 @@ fn flag(setting: &'static Setting) -> Arg {
     if setting.placeholder == Switch::PLACEHOLDER {
         return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
     }
-    arg.allow_hyphen_values(true)
+    arg
 }
 
 /// What a command was given, and the environment; only names that begin with `TIDELOG_` matter.

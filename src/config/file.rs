@@ -129,7 +129,12 @@ impl Reader<'_> {
         for (key, _) in by_line(table) {
             let name = key.get_ref().as_ref();
             if !TOKEN_KEYS.contains(&name) {
-                let what = format!("is not a key of a token{}", did_you_mean(name, TOKEN_KEYS));
+                let hint = if SETTINGS.iter().any(|setting| setting.name == name) {
+                    "; settings stand above the first [[token]]".to_owned()
+                } else {
+                    did_you_mean(name, TOKEN_KEYS)
+                };
+                let what = format!("is not a key of a token{hint}");
                 self.mistake(&key.span(), &format!("{TOKEN}.{name}"), what);
             }
         }

@@ -29,6 +29,9 @@ mod suggest;
 mod table;
 pub mod token;
 
+#[cfg(test)]
+mod tests;
+
 pub use layers::{Inputs, Loaded, load};
 pub use settings::{Config, Rate};
 pub use show::template;

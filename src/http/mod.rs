@@ -2,4 +2,130 @@
 //!
 //! Not here: JSON shapes of events and acks (`wire/`), ordering (`topic/`), SQL (`store/`).
 
+pub mod app;
+mod append;
+pub mod auth;
+mod body;
+mod events;
+mod headers;
+mod observe;
+mod ops;
 pub mod problem;
+mod query;
+mod surface;
+mod topics;
+mod transactions;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App as Application, HttpRequest, HttpResponse, HttpServer, Resource};
+
+use app::App;
+use problem::{ErrorCode, Extra, Problem};
+
+/// How long a client may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection without a request is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Serves HTTP/1.1, and HTTP/2 with prior knowledge, until it is stopped. Signals are left alone.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn serve(
+    app: Data<App>,
+    listener: TcpListener,
+    workers: usize,
+    shutdown_timeout: Duration,
+) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || {
+        Application::new()
+            .app_data(app.clone())
+            .configure(routes)
+            .wrap(from_fn(observe::observe))
+            .wrap(Compress::default())
+    });
+    Ok(server
+        .workers(workers)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(shutdown_timeout.as_secs())
+        .disable_signals()
+        .listen_auto_h2c(listener)?
+        .run())
+}
+
+/// The route table.
+fn routes(config: &mut ServiceConfig) {
+    const READ: &str = "GET, HEAD";
+    config
+        .service(
+            resource("/v1/topics", READ)
+                .route(web::get().to(topics::list))
+                .route(web::head().to(topics::list)),
+        )
+        .service(
+            resource("/v1/topics/{topic}", READ)
+                .route(web::get().to(topics::one))
+                .route(web::head().to(topics::one)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/events", "GET, HEAD, POST")
+                .route(web::get().to(events::events))
+                .route(web::head().to(events::events))
+                .route(web::post().to(append::append)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/transactions", "POST")
+                .route(web::post().to(transactions::write)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/transactions/{n}", READ)
+                .route(web::get().to(events::transaction))
+                .route(web::head().to(events::transaction)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/transactions/{n}/invalidation", "POST")
+                .route(web::post().to(transactions::invalidate)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/latest", READ)
+                .route(web::get().to(surface::latest))
+                .route(web::head().to(surface::latest)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/surface", READ)
+                .route(web::get().to(surface::surface))
+                .route(web::head().to(surface::surface)),
+        )
+        .service(resource("/metrics", "GET").route(web::get().to(ops::metrics)))
+        .service(
+            resource("/health/live", READ)
+                .route(web::get().to(ops::live))
+                .route(web::head().to(ops::live)),
+        )
+        .service(
+            resource("/health/ready", READ)
+                .route(web::get().to(ops::ready))
+                .route(web::head().to(ops::ready)),
+        )
+        .service(resource("/version", "GET").route(web::get().to(ops::version)))
+        .default_service(web::to(nowhere));
+}
+
+/// A path, and what is answered to methods that it does not know.
+fn resource(path: &str, methods: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        let detail = format!("{} is not allowed here; there is {methods}", request.method());
+        let problem = Problem::new(ErrorCode::MethodNotAllowed, detail);
+        Err::<HttpResponse, _>(problem.with(Extra::Allow(methods)))
+    }))
+}
+
+async fn nowhere() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(ErrorCode::NotFound, "there is nothing at this path"))
+}

@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use crate::domain::{Head, NameError, Rejection};
@@ -181,6 +183,8 @@ pub enum Extra {
     Expected(u64),
     /// `epoch`, with `producer-fenced`: the highest seen.
     Epoch(u64),
+    /// The header `Allow`, with `method-not-allowed`.
+    Allow(&'static str),
 }
 
 /// A problem as JSON.
@@ -231,7 +235,9 @@ impl Problem {
         self
     }
 
-    fn with(mut self, extra: Extra) -> Self {
+    /// The same, with a further member.
+    #[must_use]
+    pub fn with(mut self, extra: Extra) -> Self {
         self.extra = extra;
         self
     }
@@ -240,7 +246,7 @@ impl Problem {
     #[must_use]
     pub fn json<'a>(&'a self, request_id: &'a str) -> ProblemJson<'a> {
         let (head, expected, epoch) = match self.extra {
-            Extra::Nothing => (None, None, None),
+            Extra::Nothing | Extra::Allow(_) => (None, None, None),
             Extra::Head(head) => (Some(head.map(HeadJson::from)), None, None),
             Extra::Expected(line) => (None, Some(line), None),
             Extra::Epoch(epoch) => (None, None, Some(epoch)),
@@ -260,6 +266,45 @@ impl Problem {
             expected,
             epoch,
         }
+    }
+}
+
+impl Problem {
+    /// The answer to the request of this id.
+    #[must_use]
+    pub fn response(&self, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::build(self.code.status());
+        response.content_type("application/problem+json");
+        if let Some(wait) = self.retry_after {
+            response.insert_header((RETRY_AFTER, wait.as_secs_f64().ceil().max(1.0) as u64));
+        }
+        if self.code == ErrorCode::Unauthenticated {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"tidelog\""));
+            response.append_header((WWW_AUTHENTICATE, "Basic realm=\"tidelog\""));
+        }
+        if self.code == ErrorCode::UnsupportedMediaType {
+            response.insert_header(("Accept-Encoding", "gzip, zstd"));
+        }
+        if let Extra::Allow(methods) = self.extra {
+            response.insert_header(("Allow", methods));
+        }
+        response.json(self.json(request_id))
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.code(), self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The framework carries a problem as an error; its body is made by `observe`, which knows the
+/// request's id.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
     }
 }
 

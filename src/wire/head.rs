@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Seq, TransactionNo, Version};
 
 /// `{"seq":1040,"transaction":17}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HeadJson {
     /// Position of the event.
     pub seq: u64,

@@ -2,4 +2,7 @@
 //!
 //! Not here: HTTP, limits that an operator chooses, the rules.
 
+pub mod ack;
 pub mod head;
+pub mod read;
+pub mod submitted;

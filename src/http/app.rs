@@ -1,0 +1,57 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::auth::Guard;
+use crate::store::EventSourceReader;
+use crate::topic::Topics;
+
+/// Limits of requests. Sizes are in bytes, after decompression.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest event.
+    pub event_bytes_max: usize,
+    /// Most events of one transaction.
+    pub transaction_events_max: usize,
+    /// Largest body of a request that is read as a whole, and largest line of a stream.
+    pub body_bytes_max: usize,
+    /// How long a body that is read as a whole may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a stream of events may stay silent.
+    pub stream_idle_timeout: Duration,
+}
+
+/// The state of the service.
+pub struct App {
+    /// The writers.
+    pub topics: Topics,
+    /// The store, for reading.
+    pub reader: Arc<dyn EventSourceReader>,
+    /// Limits of requests.
+    pub limits: Limits,
+    /// Who may do what, and how often.
+    pub guard: Guard,
+    /// All writes are refused.
+    pub read_only: bool,
+    /// Renders the metrics; `None` where this process records none.
+    pub metrics: Option<PrometheusHandle>,
+    /// The service is ending.
+    pub draining: AtomicBool,
+}
+
+impl App {
+    /// Whether the service is ending.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// From here on the service is not ready.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,197 @@
+//! Request bodies: the one place that reads them. Decompresses `gzip` and `zstd` itself, because
+//! the framework's decompression knows no limits (see `docs/decisions/`).
+//!
+//! Invariants: nothing is decompressed faster than it is used, so memory is bounded by the limits
+//! whatever is sent; limits count decompressed bytes; a body that ends early is never taken for
+//! one that ended.
+
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::CONTENT_ENCODING;
+use actix_web::web::Payload;
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
+use tokio_util::io::StreamReader;
+
+use super::problem::{ErrorCode, Problem};
+
+/// How much is decompressed at a time.
+const PIECE: usize = 64 << 10;
+
+type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
+type Compressed = Pin<Box<dyn AsyncBufRead>>;
+
+/// A request's body, decompressed, piece by piece.
+pub(super) struct Body {
+    source: Source,
+}
+
+enum Source {
+    Plain(Pieces),
+    Gzip(GzipDecoder<Compressed>),
+    Zstd(ZstdDecoder<Compressed>),
+    Ended,
+}
+
+impl Body {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// `unsupported-media-type` for an encoding that is not known, or more than one.
+    pub(super) fn new(request: &HttpRequest, payload: Payload) -> Result<Self, Problem> {
+        let pieces: Pieces = Box::pin(payload.map_err(io::Error::other));
+        let mut encodings = request.headers().get_all(CONTENT_ENCODING);
+        let encoding = encodings.next().map(|value| value.to_str().unwrap_or("?").trim());
+        let compressed = |pieces| -> Compressed { Box::pin(StreamReader::new(pieces)) };
+        let source = match encoding.map(str::to_ascii_lowercase).as_deref() {
+            _ if encodings.next().is_some() => return Err(unsupported()),
+            None | Some("" | "identity") => Source::Plain(pieces),
+            Some("gzip" | "x-gzip") => {
+                let mut decoder = GzipDecoder::new(compressed(pieces));
+                decoder.multiple_members(true);
+                Source::Gzip(decoder)
+            }
+            Some("zstd") => {
+                let mut decoder = ZstdDecoder::new(compressed(pieces));
+                decoder.multiple_members(true);
+                Source::Zstd(decoder)
+            }
+            Some(_) => return Err(unsupported()),
+        };
+        Ok(Self { source })
+    }
+
+    /// The next piece; `None` at the proper end.
+    ///
+    /// # Errors
+    /// `malformed` where the body ends early, or is not compressed as it says.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let piece = match &mut self.source {
+            Source::Plain(pieces) => pieces.next().await.transpose(),
+            Source::Gzip(decoder) => inflate(decoder).await,
+            Source::Zstd(decoder) => inflate(decoder).await,
+            Source::Ended => Ok(None),
+        };
+        let piece = piece.map_err(|error| {
+            tracing::debug!(%error, "a body cannot be read");
+            Problem::new(ErrorCode::Malformed, "the body ends early, or is not encoded as it says")
+        })?;
+        if piece.is_none()
+            && let Source::Gzip(_) | Source::Zstd(_) = self.source
+        {
+            self.see_the_end().await?;
+        }
+        Ok(piece)
+    }
+
+    /// After the compressed data nothing may follow.
+    async fn see_the_end(&mut self) -> Result<(), Problem> {
+        let mut rest = match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Gzip(decoder) => decoder.into_inner(),
+            Source::Zstd(decoder) => decoder.into_inner(),
+            Source::Plain(_) | Source::Ended => return Ok(()),
+        };
+        match rest.fill_buf().await {
+            Ok([]) => Ok(()),
+            _ => Err(Problem::new(ErrorCode::Malformed, "data follows the compressed body")),
+        }
+    }
+
+    /// The whole body, at most `max` bytes, within `timeout`.
+    ///
+    /// # Errors
+    /// `too-large`, `request-timeout`, `malformed`.
+    pub(super) async fn whole(mut self, max: usize, timeout: Duration) -> Result<Bytes, Problem> {
+        let reading = async {
+            let mut body = BytesMut::new();
+            while let Some(piece) = self.next().await? {
+                if body.len() + piece.len() > max {
+                    let detail = format!("the body is larger than {max} bytes");
+                    return Err(Problem::new(ErrorCode::TooLarge, detail));
+                }
+                body.extend_from_slice(&piece);
+            }
+            Ok(body.freeze())
+        };
+        tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(too_slow(timeout)))
+    }
+}
+
+async fn inflate(decoder: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
+    let mut piece = BytesMut::with_capacity(PIECE);
+    let count = decoder.read_buf(&mut piece).await?;
+    Ok((count > 0).then(|| piece.freeze()))
+}
+
+fn unsupported() -> Problem {
+    let detail = "Content-Encoding must be gzip or zstd, and only one";
+    Problem::new(ErrorCode::UnsupportedMediaType, detail)
+}
+
+/// The client was too slow.
+pub(super) fn too_slow(timeout: Duration) -> Problem {
+    let detail = format!("the body did not come within {} s", timeout.as_secs_f64());
+    Problem::new(ErrorCode::RequestTimeout, detail)
+}
+
+/// A body as lines.
+pub(super) struct Lines {
+    body: Body,
+    /// The begin of a line whose end has not come yet.
+    begun: BytesMut,
+    line_max: usize,
+    idle: Duration,
+}
+
+/// What comes next of a stream of lines.
+pub(super) enum Piece {
+    /// Some bytes that end with the end of a line.
+    Lines(Bytes),
+    /// The last line, which has no end; maybe empty. The body ended properly.
+    End(Bytes),
+}
+
+impl Lines {
+    pub(super) fn new(body: Body, line_max: usize, idle: Duration) -> Self {
+        Self { body, begun: BytesMut::new(), line_max, idle }
+    }
+
+    /// The next whole lines, as soon as there are any.
+    ///
+    /// # Errors
+    /// `too-large` for a line, `request-timeout`, `malformed`: no more lines can be read.
+    pub(super) async fn next(&mut self) -> Result<Piece, Problem> {
+        loop {
+            let piece = tokio::time::timeout(self.idle, self.body.next()).await;
+            let Some(piece) = piece.unwrap_or_else(|_| Err(too_slow(self.idle)))? else {
+                return Ok(Piece::End(self.begun.split().freeze()));
+            };
+            let end = memchr::memrchr(b'\n', &piece);
+            if let Some(end) = end {
+                let lines = piece.slice(..=end);
+                let begun = std::mem::take(&mut self.begun);
+                self.begun.extend_from_slice(&piece[end + 1..]);
+                return Ok(Piece::Lines(joined(begun, lines)));
+            }
+            if self.begun.len() + piece.len() > self.line_max {
+                let detail = format!("the line is longer than {} bytes", self.line_max);
+                return Err(Problem::new(ErrorCode::TooLarge, detail));
+            }
+            self.begun.extend_from_slice(&piece);
+        }
+    }
+}
+
+/// The begin of a line, and the rest of it with the lines behind.
+fn joined(mut begun: BytesMut, lines: Bytes) -> Bytes {
+    if begun.is_empty() {
+        return lines;
+    }
+    begun.extend_from_slice(&lines);
+    begun.freeze()
+}

@@ -1,0 +1,275 @@
+//! Reading a topic in order: pages, streams of lines, transactions, the history of a key.
+//!
+//! Invariants: a page of a topic never ends inside a transaction, except where the client's own
+//! `from` or `to` cuts it; memory is bounded by what one scan of the store fetches, and a page by
+//! its bytes. A stream ends at the head that it began with.
+
+use actix_web::http::header::ETAG;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::stream;
+
+use super::app::App;
+use super::auth::Reading;
+use super::headers::{Media, accept, accept_json};
+use super::observe::request_id;
+use super::problem::{ErrorCode, Problem};
+use super::query::Query;
+use super::transactions::transaction_in_path;
+use crate::domain::limits::POSITION_MAX;
+use crate::domain::{Key, ReadEvent, Seq, TopicName, Version};
+use crate::store::{Direction, Scan};
+use crate::wire::head::HeadJson;
+use crate::wire::read::put_event;
+
+/// A page ends, at the next end of a transaction, once it has this many bytes.
+const PAGE_BYTES: usize = 8 << 20;
+/// Events that are fetched at first; more, up to the second, as long as they are small.
+const FETCH: (usize, usize) = (16, 1024);
+/// Bytes that one fetch should not exceed by much.
+const FETCH_BYTES: usize = 1 << 20;
+
+/// The head of a topic that exists.
+///
+/// # Errors
+/// `topic-not-found`, `unavailable`.
+pub(super) async fn head_of(app: &App, topic: &TopicName) -> Result<Version, Problem> {
+    let head = app.reader.head(topic).await?;
+    head.ok_or_else(|| Problem::new(ErrorCode::TopicNotFound, "no such topic"))
+}
+
+/// A key from the query.
+///
+/// # Errors
+/// `malformed`.
+pub(super) fn key(text: &str) -> Result<Key, Problem> {
+    let key = Key::parse(text.into());
+    key.map_err(|error| Problem::new(ErrorCode::Malformed, format!("parameter {error}")))
+}
+
+/// Goes over a stretch of a topic, or of a key's history, in fetches of fitting size.
+struct Walk {
+    app: actix_web::web::Data<App>,
+    topic: TopicName,
+    key: Option<Key>,
+    /// What is left to read.
+    scan: Scan,
+    fetch: usize,
+    done: bool,
+}
+
+impl Walk {
+    /// The next events; empty at the end.
+    async fn next(&mut self) -> Result<Vec<ReadEvent>, Problem> {
+        if self.done || self.scan.from > self.scan.to {
+            return Ok(Vec::new());
+        }
+        let scan = Scan { limit: self.fetch, ..self.scan };
+        let reader = &self.app.reader;
+        let events = match &self.key {
+            None => reader.events(&self.topic, scan).await?,
+            Some(key) => reader.history(&self.topic, key, scan).await?,
+        };
+        let Some(last) = events.last().map(|read| read.event.version.seq) else {
+            self.done = true;
+            return Ok(events);
+        };
+        match self.scan.direction {
+            Direction::Forward => self.scan.from = last.next(),
+            Direction::Backward if last.0 == 0 => self.done = true,
+            Direction::Backward => self.scan.to = Seq(last.0 - 1),
+        }
+        Ok(events)
+    }
+
+    /// Fits the next fetch to the bytes that this one had.
+    fn fit(&mut self, bytes: usize) {
+        self.fetch = if bytes > FETCH_BYTES {
+            (self.fetch / 4).max(1)
+        } else if bytes < FETCH_BYTES / 2 {
+            (self.fetch * 4).min(FETCH.1)
+        } else {
+            self.fetch
+        };
+    }
+}
+
+/// `GET /v1/topics/{topic}/events`
+pub(super) async fn events(
+    request: HttpRequest,
+    reading: Reading,
+) -> Result<HttpResponse, Problem> {
+    let known = ["from", "to", "limit", "direction", "key"];
+    let query = Query::parse(request.query_string(), &known)?;
+    let media = accept(&request)?;
+    let from = Seq(query.position("from")?.unwrap_or(0));
+    let to = Seq(query.position("to")?.unwrap_or(POSITION_MAX - 1));
+    let limit = query.limit()?;
+    let directions = [("forward", Direction::Forward), ("backward", Direction::Backward)];
+    let direction = query.word("direction", &directions)?;
+    let key = query.text("key").map(key).transpose()?;
+    let Reading { app, topic } = reading;
+    let head = head_of(&app, &topic).await?;
+    let bounded = query.text("limit").is_some();
+    let scan = Scan { from, to: to.min(head.seq), limit, direction };
+    let fetch = FETCH.0.min(limit);
+    let walk = Walk { app, topic, key, scan, fetch, done: false };
+    match media {
+        Media::Json => page(walk, limit, head).await,
+        Media::Ndjson => {
+            let left = if bounded { limit } else { usize::MAX };
+            Ok(lines(walk, left, request_id(&request)))
+        }
+    }
+}
+
+/// Events go into a page as long as this says so.
+struct Page {
+    limit: usize,
+    /// A history need not close transactions.
+    close: bool,
+    direction: Direction,
+    count: usize,
+    last: Option<ReadEvent>,
+}
+
+impl Page {
+    /// Whether the page is full, so that this event does not go into it any more.
+    fn is_full(&self, bytes: usize, next: &ReadEvent) -> bool {
+        let enough = self.count >= self.limit || bytes >= PAGE_BYTES;
+        let Some(last) = &self.last else { return false };
+        let closed = match self.direction {
+            Direction::Forward => last.event.last,
+            Direction::Backward => last.event.version.transaction != next.event.version.transaction,
+        };
+        enough && (closed || !self.close)
+    }
+}
+
+async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpResponse, Problem> {
+    let mut out = BytesMut::from(&b"{\"events\":["[..]);
+    let close = walk.key.is_none();
+    let mut page = Page { limit, close, direction: walk.scan.direction, count: 0, last: None };
+    let next = 'page: loop {
+        let events = walk.next().await?;
+        if events.is_empty() {
+            break None;
+        }
+        let before = out.len();
+        for read in events {
+            if page.is_full(out.len(), &read) {
+                break 'page Some(read.event.version.seq);
+            }
+            if page.count > 0 {
+                out.put_u8(b',');
+            }
+            put_event(&mut out, &read);
+            page.count += 1;
+            page.last = Some(read);
+        }
+        walk.fit(out.len() - before);
+        // One more than is wanted tells whether there is a next page.
+        walk.fetch = walk.fetch.min(limit.saturating_sub(page.count) + 1);
+    };
+    let head_json = serde_json::to_string(&HeadJson::from(head)).expect("a head is JSON");
+    let next = next.map_or_else(|| "null".into(), |seq| seq.to_string());
+    out.extend_from_slice(format!("],\"next\":{next},\"head\":{head_json}}}").as_bytes());
+    Ok(HttpResponse::Ok()
+        .insert_header((ETAG, format!("\"{}\"", head.seq)))
+        .content_type("application/json")
+        .body(out.freeze()))
+}
+
+/// Streams events as lines, at most `left` of them and then those that close the transaction.
+fn lines(walk: Walk, left: usize, request_id: String) -> HttpResponse {
+    let page = Page {
+        limit: left,
+        close: walk.key.is_none(),
+        direction: walk.scan.direction,
+        count: 0,
+        last: None,
+    };
+    let pieces = stream::unfold(Some((walk, page)), move |state| {
+        let request_id = request_id.clone();
+        async move {
+            let (mut walk, mut page) = state?;
+            let mut out = BytesMut::new();
+            let events = match walk.next().await {
+                Ok(events) if events.is_empty() => return None,
+                Ok(events) => events,
+                Err(problem) => return Some((Ok(failure(&problem, &request_id)), None)),
+            };
+            for read in events {
+                if page.is_full(0, &read) {
+                    return (!out.is_empty()).then(|| (Ok(out.freeze()), None));
+                }
+                put_event(&mut out, &read);
+                out.put_u8(b'\n');
+                page.count += 1;
+                page.last = Some(read);
+            }
+            walk.fit(out.len());
+            Some((Ok::<_, Problem>(out.freeze()), Some((walk, page))))
+        }
+    });
+    HttpResponse::Ok().content_type("application/x-ndjson").streaming(pieces)
+}
+
+/// The last line of a stream that cannot go on.
+pub(super) fn failure(problem: &Problem, request_id: &str) -> Bytes {
+    let problem = serde_json::to_string(&problem.json(request_id)).expect("a problem is JSON");
+    format!("{{\"error\":{problem}}}\n").into()
+}
+
+/// `GET /v1/topics/{topic}/transactions/{n}`, streamed: a transaction may be large.
+pub(super) async fn transaction(
+    request: HttpRequest,
+    reading: Reading,
+) -> Result<HttpResponse, Problem> {
+    Query::parse(request.query_string(), &[])?;
+    accept_json(&request)?;
+    let number = transaction_in_path(&request)?;
+    let Reading { app, topic } = reading;
+    let head = head_of(&app, &topic).await?;
+    let range = app.reader.transaction(&topic, number).await?;
+    let missing = || Problem::new(ErrorCode::TransactionNotFound, "no such transaction");
+    let (from, to) = range.filter(|(_, to)| *to <= head.seq).ok_or_else(missing)?;
+    let scan = Scan { from, to, limit: FETCH.1, direction: Direction::Forward };
+    let mut walk = Walk { app, topic, key: None, scan, fetch: FETCH.0, done: false };
+    let first = walk.next().await?;
+    let by = first.first().and_then(|read| read.invalidated_by);
+    let by = by.map_or_else(String::new, |by| format!(",\"invalidated_by\":{by}"));
+    let mut out = BytesMut::from(format!("{{\"transaction\":{number},\"events\":[").as_bytes());
+    put_events(&mut out, &first, true);
+    let end = Bytes::from(format!("]{by}}}"));
+    let pieces = stream::unfold((Some(walk), Some(out)), move |(walk, begin)| {
+        let end = end.clone();
+        async move {
+            let mut walk = walk?;
+            if let Some(begin) = begin {
+                return Some((Ok(begin.freeze()), (Some(walk), None)));
+            }
+            match walk.next().await {
+                Ok(events) if events.is_empty() => Some((Ok(end), (None, None))),
+                Ok(events) => {
+                    let mut out = BytesMut::new();
+                    put_events(&mut out, &events, false);
+                    walk.fit(out.len());
+                    Some((Ok(out.freeze()), (Some(walk), None)))
+                }
+                // Too late for a problem: the connection is cut, so that nobody takes it as whole.
+                Err(problem) => Some((Err(problem), (None, None))),
+            }
+        }
+    });
+    Ok(HttpResponse::Ok().content_type("application/json").streaming(pieces))
+}
+
+fn put_events(out: &mut BytesMut, events: &[ReadEvent], first: bool) {
+    for (at, read) in events.iter().enumerate() {
+        if at > 0 || !first {
+            out.put_u8(b',');
+        }
+        put_event(out, read);
+    }
+}

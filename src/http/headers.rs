@@ -1,0 +1,192 @@
+//! Request headers, strictly: what is repeated or not understood is an error that names it.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+
+use super::problem::{ErrorCode, Problem};
+use super::query::position;
+use crate::domain::{IdempotencyKey, Precondition, Seq};
+
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::Malformed, detail)
+}
+
+/// The value of a header that may be there once.
+///
+/// # Errors
+/// `malformed` where it is repeated or not visible ASCII.
+pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = request.headers().get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(bad(format!("the header {name} is given more than once")));
+    }
+    let text = value.to_str().map_err(|_| bad(format!("the header {name} is not ASCII")))?;
+    Ok(Some(text.trim()))
+}
+
+/// The kinds of body that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// `application/json`
+    Json,
+    /// `application/x-ndjson`
+    Ndjson,
+}
+
+/// The kind of the request's body.
+///
+/// # Errors
+/// `unsupported-media-type`.
+pub(super) fn content_type(request: &HttpRequest) -> Result<Media, Problem> {
+    let text = header(request, CONTENT_TYPE.as_str())?.unwrap_or_default().to_ascii_lowercase();
+    let (media, parameters) = text.split_once(';').unwrap_or((&text, ""));
+    let charset = parameters.split(';').map(str::trim).filter(|parameter| !parameter.is_empty());
+    let utf8 = |parameter: &str| matches!(parameter, "charset=utf-8" | "charset=\"utf-8\"");
+    let all_utf8 = charset.into_iter().all(utf8);
+    match media.trim() {
+        "application/json" if all_utf8 => Ok(Media::Json),
+        "application/x-ndjson" if all_utf8 => Ok(Media::Ndjson),
+        _ => Err(Problem::new(
+            ErrorCode::UnsupportedMediaType,
+            "Content-Type must be application/json or application/x-ndjson, in UTF-8",
+        )),
+    }
+}
+
+/// Which of JSON and NDJSON the client prefers; JSON where it does not care.
+///
+/// # Errors
+/// `not-acceptable` where it takes neither.
+pub(super) fn accept(request: &HttpRequest) -> Result<Media, Problem> {
+    let (mut json, mut ndjson): (Option<f32>, Option<f32>) = (None, None);
+    let mut ranges = (None, None);
+    let mut any = false;
+    for value in request.headers().get_all(ACCEPT) {
+        let value = value.to_str().map_err(|_| bad("the header Accept is not ASCII"))?;
+        for range in value.split(',') {
+            any = true;
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = parts.find_map(|part| part.strip_prefix("q="));
+            let quality = quality.map_or(Ok(1.0), str::parse::<f32>);
+            let quality = quality.map_err(|_| bad("the header Accept cannot be read"))?;
+            match media.as_str() {
+                "application/json" => json = Some(quality),
+                "application/x-ndjson" => ndjson = Some(quality),
+                "application/*" => ranges.0 = Some(quality),
+                "*/*" => ranges.1 = Some(quality),
+                _ => {}
+            }
+        }
+    }
+    let range = ranges.0.or(ranges.1).unwrap_or(if any { 0.0 } else { 1.0 });
+    let (json, ndjson) = (json.unwrap_or(range), ndjson.unwrap_or(range));
+    match (json > 0.0, ndjson > 0.0) {
+        (false, false) => Err(Problem::new(
+            ErrorCode::NotAcceptable,
+            "there is application/json and application/x-ndjson",
+        )),
+        (_, true) if ndjson > json => Ok(Media::Ndjson),
+        _ => Ok(Media::Json),
+    }
+}
+
+/// For what there is only as JSON.
+///
+/// # Errors
+/// `not-acceptable`.
+pub(super) fn accept_json(request: &HttpRequest) -> Result<(), Problem> {
+    match accept(request)? {
+        Media::Json => Ok(()),
+        Media::Ndjson => {
+            Err(Problem::new(ErrorCode::NotAcceptable, "there is only application/json"))
+        }
+    }
+}
+
+/// `Idempotency-Key`.
+///
+/// # Errors
+/// `malformed`.
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
+    let key = header(request, "Idempotency-Key")?.map(IdempotencyKey::parse).transpose();
+    key.map_err(|error| bad(error.to_string()))
+}
+
+/// `If-Match: "<seq>"` or `If-None-Match: *`.
+///
+/// # Errors
+/// `malformed`.
+pub(super) fn precondition(request: &HttpRequest) -> Result<Option<Precondition>, Problem> {
+    let if_match = header(request, IF_MATCH.as_str())?;
+    let if_none_match = header(request, IF_NONE_MATCH.as_str())?;
+    match (if_match, if_none_match) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(bad("If-Match and If-None-Match exclude each other")),
+        (None, Some("*")) => Ok(Some(Precondition::Empty)),
+        (None, Some(_)) => Err(bad("If-None-Match must be *")),
+        (Some(tag), None) => {
+            let seq = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let seq = seq.and_then(position);
+            let seq = seq.ok_or_else(|| bad("If-Match must be the seq of the head in quotes"))?;
+            Ok(Some(Precondition::HeadIs(Seq(seq))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> HttpRequest {
+        TestRequest::default().insert_header((name, value)).to_http_request()
+    }
+
+    #[test]
+    fn the_client_gets_what_it_prefers() {
+        let cases = [
+            ("*/*", Some(Media::Json)),
+            ("application/*", Some(Media::Json)),
+            ("application/x-ndjson", Some(Media::Ndjson)),
+            ("application/x-ndjson, */*;q=0.1", Some(Media::Ndjson)),
+            ("application/json;q=0.5, application/x-ndjson;q=0.9", Some(Media::Ndjson)),
+            ("application/json;q=0, */*", Some(Media::Ndjson)),
+            ("text/html", None),
+            ("text/event-stream", None),
+            ("application/json;q=0", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(accept(&with("Accept", value)).ok(), expected, "{value}");
+        }
+        assert_eq!(accept(&TestRequest::default().to_http_request()).ok(), Some(Media::Json));
+    }
+
+    #[test]
+    fn preconditions_are_strict() {
+        let head = precondition(&with("If-Match", "\"17\"")).expect("it is fine");
+        assert_eq!(head, Some(Precondition::HeadIs(Seq(17))));
+        let empty = precondition(&with("If-None-Match", "*")).expect("it is fine");
+        assert_eq!(empty, Some(Precondition::Empty));
+        for bad in ["17", "W/\"17\"", "*", "\"-1\"", "\"1\", \"2\"", ""] {
+            assert!(precondition(&with("If-Match", bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_json_or_lines_in_utf8() {
+        let cases = [
+            ("application/json", Some(Media::Json)),
+            ("Application/JSON; charset=UTF-8", Some(Media::Json)),
+            ("application/x-ndjson", Some(Media::Ndjson)),
+            ("application/json; charset=latin1", None),
+            ("text/plain", None),
+            ("", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(content_type(&with("Content-Type", value)).ok(), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! For those who run the service: metrics, health, version. None of it needs a token but the
+//! metrics, where there are tokens at all.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data};
+use serde_json::json;
+
+use super::app::App;
+use super::auth::Caller;
+use super::problem::{ErrorCode, Problem};
+use crate::metrics::store_up;
+
+/// How long the store may take to say that it is there.
+const PING: Duration = Duration::from_secs(2);
+
+/// `GET /metrics`
+pub(super) async fn metrics(caller: Caller) -> Result<HttpResponse, Problem> {
+    let Some(handle) = caller.app.metrics.clone() else {
+        return Err(Problem::new(ErrorCode::NotFound, "this process records no metrics"));
+    };
+    let text = web::block(move || {
+        metrics_process::Collector::default().collect();
+        handle.render()
+    });
+    let text = text.await.map_err(|_| Problem::new(ErrorCode::Internal, "no metrics"))?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}
+
+/// `GET /health/live`
+pub(super) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "live"}))
+}
+
+/// `GET /health/ready`
+pub(super) async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
+    if app.is_draining() {
+        return Err(Problem::new(ErrorCode::ShuttingDown, "the service is shutting down"));
+    }
+    let up = tokio::time::timeout(PING, app.reader.ping()).await.is_ok_and(|ping| ping.is_ok());
+    store_up(up);
+    if up {
+        Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+    } else {
+        Err(Problem::new(ErrorCode::Unavailable, "the store does not answer"))
+    }
+}
+
+/// `GET /version`
+pub(super) async fn version() -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "api": "v1",
+    }))
+}

@@ -1,0 +1,183 @@
+//! Reading the surface of a topic: one key, pages, and the whole as a stream of lines.
+//!
+//! Invariant: one answer is one surface. A stream reads it as of the head that it began with,
+//! however long it takes.
+
+use actix_web::http::header::ETAG;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::{BufMut as _, BytesMut};
+use futures::stream;
+
+use super::app::App;
+use super::auth::Reading;
+use super::events::{failure, head_of, key};
+use super::headers::{Media, accept, accept_json};
+use super::observe::request_id;
+use super::problem::{ErrorCode, Problem};
+use super::query::Query;
+use crate::domain::{EventBody, ReadEvent, TopicName, TransactionNo, Version};
+use crate::store::{KeyRange, SurfaceScan};
+use crate::wire::read::put_event;
+
+/// A page ends once it has this many bytes.
+const PAGE_BYTES: usize = 8 << 20;
+/// Events that are fetched at first, and at most.
+const FETCH: (usize, usize) = (16, 1024);
+/// Bytes that one fetch should not exceed by much.
+const FETCH_BYTES: usize = 1 << 20;
+
+/// `GET /v1/topics/{topic}/latest?key=`
+pub(super) async fn latest(
+    request: HttpRequest,
+    reading: Reading,
+) -> Result<HttpResponse, Problem> {
+    let query = Query::parse(request.query_string(), &["key"])?;
+    accept_json(&request)?;
+    let missing = || Problem::new(ErrorCode::Malformed, "the parameter key is missing");
+    let key = key(query.text("key").ok_or_else(missing)?)?;
+    let Reading { app, topic } = reading;
+    let at = head_of(&app, &topic).await?;
+    let scan = SurfaceScan { at, keys: KeyRange::Exactly(key), limit: 1 };
+    let events = app.reader.surface(&topic, &scan).await?;
+    let Some(read) = events.first() else {
+        return Err(Problem::new(ErrorCode::KeyNotFound, "the key is not on the surface"));
+    };
+    let mut out = BytesMut::new();
+    put_event(&mut out, read);
+    Ok(HttpResponse::Ok()
+        .insert_header((ETAG, format!("\"{}\"", read.event.version.seq)))
+        .content_type("application/json")
+        .body(out.freeze()))
+}
+
+/// `GET /v1/topics/{topic}/surface`
+pub(super) async fn surface(
+    request: HttpRequest,
+    reading: Reading,
+) -> Result<HttpResponse, Problem> {
+    let known = ["prefix", "after", "limit", "as_of"];
+    let query = Query::parse(request.query_string(), &known)?;
+    let media = accept(&request)?;
+    let limit = query.limit()?;
+    let as_of = query.position("as_of")?.map(TransactionNo);
+    let prefix = query.text("prefix").unwrap_or_default().to_owned();
+    let after = query.text("after").map(str::to_owned);
+    let bounded = query.text("limit").is_some();
+    let Reading { app, topic } = reading;
+    let at = moment(&app, &topic, as_of).await?;
+    let walk = Walk { app, topic, at, prefix, after, fetch: FETCH.0 };
+    match media {
+        Media::Json => page(walk, limit).await,
+        Media::Ndjson => {
+            let left = if bounded { limit } else { usize::MAX };
+            Ok(lines(walk, left, request_id(&request)))
+        }
+    }
+}
+
+/// The last event of the surface that is asked for.
+async fn moment(
+    app: &App,
+    topic: &TopicName,
+    as_of: Option<TransactionNo>,
+) -> Result<Version, Problem> {
+    let head = head_of(app, topic).await?;
+    let Some(transaction) = as_of else { return Ok(head) };
+    match app.reader.transaction(topic, transaction).await? {
+        Some((_, seq)) => Ok(Version { seq, transaction }),
+        None => Err(Problem::new(ErrorCode::TransactionNotFound, "no such transaction")),
+    }
+}
+
+/// Goes over a surface in fetches of fitting size.
+struct Walk {
+    app: actix_web::web::Data<App>,
+    topic: TopicName,
+    at: Version,
+    prefix: String,
+    after: Option<String>,
+    fetch: usize,
+}
+
+impl Walk {
+    /// The next events, at most `most`; empty at the end.
+    async fn next(&mut self, most: usize) -> Result<Vec<ReadEvent>, Problem> {
+        let keys = KeyRange::Prefix { prefix: self.prefix.clone(), after: self.after.clone() };
+        let scan = SurfaceScan { at: self.at, keys, limit: self.fetch.min(most) };
+        let events = self.app.reader.surface(&self.topic, &scan).await?;
+        if let Some(last) = events.last().and_then(key_of) {
+            self.after = Some(last.to_owned());
+        }
+        Ok(events)
+    }
+
+    /// Fits the next fetch to the bytes that this one had.
+    fn fit(&mut self, bytes: usize) {
+        self.fetch = if bytes > FETCH_BYTES {
+            (self.fetch / 4).max(1)
+        } else if bytes < FETCH_BYTES / 2 {
+            (self.fetch * 4).min(FETCH.1)
+        } else {
+            self.fetch
+        };
+    }
+}
+
+fn key_of(read: &ReadEvent) -> Option<&str> {
+    match &read.event.body {
+        EventBody::Content(content) => Some(content.key.as_str()),
+        EventBody::Invalidation(_) => None,
+    }
+}
+
+async fn page(mut walk: Walk, limit: usize) -> Result<HttpResponse, Problem> {
+    let mut out = BytesMut::from(&b"{\"events\":["[..]);
+    let mut count = 0;
+    let mut last: Option<String> = None;
+    // One more than is wanted tells whether there is a next page.
+    let more = 'page: loop {
+        let events = walk.next(limit - count + 1).await?;
+        if events.is_empty() {
+            break false;
+        }
+        let before = out.len();
+        for read in &events {
+            if count == limit || (count > 0 && out.len() >= PAGE_BYTES) {
+                break 'page true;
+            }
+            if count > 0 {
+                out.put_u8(b',');
+            }
+            put_event(&mut out, read);
+            count += 1;
+            last = key_of(read).map(str::to_owned);
+        }
+        walk.fit(out.len() - before);
+    };
+    let next = serde_json::to_string(&last.filter(|_| more)).expect("a text is JSON");
+    out.extend_from_slice(format!("],\"next\":{next}}}").as_bytes());
+    Ok(HttpResponse::Ok().content_type("application/json").body(out.freeze()))
+}
+
+fn lines(walk: Walk, left: usize, request_id: String) -> HttpResponse {
+    let pieces = stream::unfold(Some((walk, left)), move |state| {
+        let request_id = request_id.clone();
+        async move {
+            let (mut walk, left) = state.filter(|(_, left)| *left > 0)?;
+            let events = match walk.next(left).await {
+                Ok(events) if events.is_empty() => return None,
+                Ok(events) => events,
+                Err(problem) => return Some((Ok(failure(&problem, &request_id)), None)),
+            };
+            let mut out = BytesMut::new();
+            for read in &events {
+                put_event(&mut out, read);
+                out.put_u8(b'\n');
+            }
+            walk.fit(out.len());
+            let left = left - events.len();
+            Some((Ok::<_, Problem>(out.freeze()), Some((walk, left))))
+        }
+    });
+    HttpResponse::Ok().content_type("application/x-ndjson").streaming(pieces)
+}

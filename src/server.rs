@@ -1,0 +1,182 @@
+//! The service as a whole: store, writers, HTTP, and the order in which they begin and end.
+//!
+//! It ends in order: not ready any more; no new writes; all that was admitted is answered; HTTP
+//! finishes what it is answering; the store is closed.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, StoreUrl};
+use crate::domain::Timestamp;
+use crate::http;
+use crate::http::app::{App, Limits};
+use crate::http::auth::Guard;
+use crate::metrics;
+use crate::store::memory::MemoryStore;
+use crate::store::postgres::{self, PostgresStore};
+use crate::store::sqlite::{self, SqliteStore};
+use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
+use crate::topic::{Settings, Topics};
+
+/// How often samples of histograms are put away, callers forgotten and the store asked.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How often old idempotency records are forgotten.
+const EXPIRY: Duration = Duration::from_secs(600);
+/// How long idempotency records are kept: the contract's day, and another for clocks and luck.
+const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(48 * 3600);
+
+/// A store, as its two halves.
+type Store = (Arc<dyn EventSourceWriter>, Arc<dyn EventSourceReader>);
+
+/// Runs the service until SIGTERM or SIGINT, and ends it in order.
+///
+/// # Errors
+/// When it cannot start; the chain holds an [`OpenError`] for the store, or the I/O error of the
+/// listener.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    // TLS to PostgreSQL; there is one provider in this program, so this cannot be a second call.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let metrics = metrics::install().context("metrics cannot be recorded")?;
+    actix_web::rt::System::new().block_on(serve(config, metrics))
+}
+
+async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    // Before the store: who cannot listen should not take topics or migrate schemas.
+    let listener = listen(&config)?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let (writer, reader) = open(&config).await?;
+    let topics = Topics::new(Arc::clone(&writer), settings(&config));
+    let app = Data::new(app(&config, topics.clone(), reader, Some(metrics.clone())));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = http::serve(app.clone(), listener, config.workers, config.shutdown_timeout)?;
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    let housekeeping = actix_web::rt::spawn(keep_house(app.clone(), Arc::clone(&writer), metrics));
+    tracing::info!(url = %format!("http://{address}"), store = %config.store, "listening");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("shutting down");
+    app.begin_draining();
+    if tokio::time::timeout(config.shutdown_timeout, topics.drain()).await.is_err() {
+        tracing::warn!("some writes were not answered in time; their outcome is not known");
+    }
+    handle.stop(true).await;
+    serving.await.context("the HTTP server failed")?.context("the HTTP server failed")?;
+    housekeeping.abort();
+    drop(topics);
+    writer.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.listen;
+    let listener = std::net::TcpListener::bind(address);
+    listener.with_context(|| {
+        format!("cannot listen on {address}; choose another address with --listen, or stop what is there")
+    })
+}
+
+/// Opens the store that the configuration names.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open(config: &Config) -> Result<Store, OpenError> {
+    match &config.store {
+        StoreUrl::Memory => Ok(halves(MemoryStore::default())),
+        StoreUrl::Sqlite(path) => {
+            let readers = config.sqlite_readers;
+            let settings = sqlite::Config { readers, ..sqlite::Config::new(path) };
+            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&settings));
+            let failed = |_| OpenError::Unsuitable("opening the SQLite file failed".into());
+            opening.await.map_err(failed)?.map(halves)
+        }
+        StoreUrl::Postgres(url) => {
+            let (lanes, readers) = (config.postgres_lanes, config.postgres_readers);
+            let settings =
+                postgres::Config { lanes, readers, ..postgres::Config::new(url.expose()) };
+            PostgresStore::connect(&settings).await.map(halves)
+        }
+    }
+}
+
+fn halves(store: impl EventSourceWriter + EventSourceReader) -> Store {
+    let store = Arc::new(store);
+    (Arc::clone(&store) as _, store)
+}
+
+/// The write path's share of the configuration.
+#[must_use]
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        write_timeout: config.write_timeout,
+        queue_events_max: config.queue_events_max,
+        queue_bytes_max: config.queue_bytes_max,
+        topic_queue_events_max: config.topic_queue_events_max,
+        batch_events_max: config.batch_events_max,
+        batch_bytes_max: config.batch_bytes_max,
+        commits_in_flight_max: config.commits_in_flight_max,
+        topic_idle: config.topic_idle,
+        keys_bytes_max: config.keys_bytes_max,
+        unfolded_events_max: config.unfolded_events_max,
+        threads: 1,
+    }
+}
+
+/// What HTTP handlers share, as configured.
+#[must_use]
+pub fn app(
+    config: &Config,
+    topics: Topics,
+    reader: Arc<dyn EventSourceReader>,
+    metrics: Option<PrometheusHandle>,
+) -> App {
+    App {
+        topics,
+        reader,
+        limits: Limits {
+            event_bytes_max: config.event_bytes_max,
+            transaction_events_max: config.transaction_events_max,
+            body_bytes_max: config.body_bytes_max,
+            body_timeout: config.body_timeout,
+            stream_idle_timeout: config.stream_idle_timeout,
+        },
+        guard: Guard::new(config.tokens.clone(), config.rate()),
+        read_only: config.read_only,
+        metrics,
+        draining: AtomicBool::new(false),
+    }
+}
+
+async fn keep_house(app: Data<App>, writer: Arc<dyn EventSourceWriter>, metrics: PrometheusHandle) {
+    let mut often = tokio::time::interval(HOUSEKEEPING);
+    let mut seldom = tokio::time::interval(EXPIRY);
+    loop {
+        tokio::select! {
+            _ = often.tick() => {
+                metrics.run_upkeep();
+                app.guard.forget_quiet_callers();
+                let ping = tokio::time::timeout(HOUSEKEEPING, app.reader.ping()).await;
+                metrics::store_up(ping.is_ok_and(|ping| ping.is_ok()));
+            }
+            _ = seldom.tick() => {
+                let before = jiff::Timestamp::now().as_microsecond()
+                    - IDEMPOTENCY_KEPT.as_micros() as i64;
+                if let Err(error) = writer.expire(Timestamp(before)).await {
+                    tracing::warn!(%error, "old idempotency records were not forgotten");
+                }
+            }
+        }
+    }
+}

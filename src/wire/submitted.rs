@@ -1,0 +1,374 @@
+//! Events as producers send them: JSON to [`Content`], without copying what needs no copy.
+//!
+//! Not here: limits that an operator chooses (`http/`).
+//!
+//! Invariants: unknown and repeated members are errors; `"data": null` is data; a text is kept
+//! byte for byte as it was sent.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use crate::domain::{
+    Content, ContentHash, ContentType, Data, EventType, Json, Key, NameError, Reason,
+};
+
+/// The events of one transaction.
+pub type Events = SmallVec<[Content; 1]>;
+
+/// What is wrong with a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadInput {
+    /// Not JSON, or not UTF-8; else it breaks a rule.
+    pub malformed: bool,
+    /// What is wrong, for the client.
+    pub detail: String,
+    /// JSON pointer (RFC 6901) to what is wrong.
+    pub pointer: Option<String>,
+}
+
+impl BadInput {
+    fn invalid(detail: impl Into<String>, pointer: impl Into<String>) -> Self {
+        Self { malformed: false, detail: detail.into(), pointer: Some(pointer.into()) }
+    }
+}
+
+/// One line of a stream, or a whole body.
+#[derive(Debug)]
+pub enum Submitted {
+    /// An event: a transaction of its own.
+    Event(Events),
+    /// `{"events":[…]}`: one transaction.
+    Group(Events),
+}
+
+/// An event as it is sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventJson<'a> {
+    #[serde(borrow, default)]
+    key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    hash: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "type")]
+    event_type: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data_base64: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    content_type: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// An event or a group of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineJson<'a> {
+    #[serde(borrow, default)]
+    key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    hash: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "type")]
+    event_type: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data_base64: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    content_type: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    events: Option<Vec<EventJson<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupJson<'a> {
+    #[serde(borrow)]
+    events: Vec<EventJson<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InvalidationJson {
+    reason: Option<String>,
+}
+
+/// A text that is borrowed where it has no escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    /// The text, sharing the buffer of the input where it can.
+    fn share(self, input: &ByteString) -> ByteString {
+        match self.0 {
+            Cow::Borrowed(text) => input.slice_ref(text),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+/// Tells a member that is `null` from one that is absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Parses one line of a stream: an event or a group.
+///
+/// # Errors
+/// See [`BadInput`].
+pub fn line(bytes: Bytes) -> Result<Submitted, BadInput> {
+    let input = text(bytes)?;
+    let line: LineJson<'_> = json(&input)?;
+    let Some(events) = line.events else {
+        let event = EventJson {
+            key: line.key,
+            hash: line.hash,
+            event_type: line.event_type,
+            data: line.data,
+            data_base64: line.data_base64,
+            content_type: line.content_type,
+            metadata: line.metadata,
+        };
+        let content = content(event, &input, "")?;
+        return Ok(Submitted::Event(SmallVec::from_buf([content])));
+    };
+    let alone = line.key.is_none()
+        && line.hash.is_none()
+        && line.event_type.is_none()
+        && line.data.is_none()
+        && line.data_base64.is_none()
+        && line.content_type.is_none()
+        && line.metadata.is_none();
+    if !alone {
+        return Err(BadInput::invalid("a group has no members beside events", ""));
+    }
+    group(events, &input).map(Submitted::Group)
+}
+
+/// Parses a single event.
+///
+/// # Errors
+/// See [`BadInput`].
+pub fn event(bytes: Bytes) -> Result<Events, BadInput> {
+    let input = text(bytes)?;
+    let event: EventJson<'_> = json(&input)?;
+    Ok(SmallVec::from_buf([content(event, &input, "")?]))
+}
+
+/// Parses `{"events":[…]}`.
+///
+/// # Errors
+/// See [`BadInput`].
+pub fn transaction(bytes: Bytes) -> Result<Events, BadInput> {
+    let input = text(bytes)?;
+    let parsed: GroupJson<'_> = json(&input)?;
+    group(parsed.events, &input)
+}
+
+/// Parses the body of an invalidation; an empty one is fine.
+///
+/// # Errors
+/// See [`BadInput`].
+pub fn invalidation(bytes: Bytes) -> Result<Option<Reason>, BadInput> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let input = text(bytes)?;
+    let InvalidationJson { reason } = owned_json(&input)?;
+    let reason = reason.map(|reason| Reason::parse(reason.into())).transpose();
+    reason.map_err(|error| BadInput::invalid(error.to_string(), "/reason"))
+}
+
+fn text(bytes: Bytes) -> Result<ByteString, BadInput> {
+    ByteString::try_from(bytes).map_err(|_| BadInput {
+        malformed: true,
+        detail: "not UTF-8".into(),
+        pointer: None,
+    })
+}
+
+fn json<'a, T: Deserialize<'a>>(input: &'a ByteString) -> Result<T, BadInput> {
+    serde_json::from_str(input).map_err(|error| bad_json::<T>(input, &error))
+}
+
+fn owned_json<T: DeserializeOwned>(input: &ByteString) -> Result<T, BadInput> {
+    json(input)
+}
+
+/// Describes an error; parses once more to find out where it is.
+fn bad_json<'a, T: Deserialize<'a>>(input: &'a str, error: &serde_json::Error) -> BadInput {
+    if error.classify() != Category::Data {
+        return BadInput { malformed: true, detail: format!("not JSON: {error}"), pointer: None };
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(input);
+    let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err();
+    let pointer = path.map(|error| pointer(error.path()));
+    BadInput { malformed: false, detail: error.to_string(), pointer }
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        let name = match segment {
+            Segment::Seq { index } => index.to_string(),
+            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Enum { .. } | Segment::Unknown => continue,
+        };
+        pointer.push('/');
+        pointer.push_str(&name);
+    }
+    pointer
+}
+
+fn group(events: Vec<EventJson<'_>>, input: &ByteString) -> Result<Events, BadInput> {
+    if events.is_empty() {
+        return Err(BadInput::invalid("a transaction has at least one event", "/events"));
+    }
+    let numbered = events.into_iter().enumerate();
+    numbered.map(|(n, event)| content(event, input, &format!("/events/{n}"))).collect()
+}
+
+fn content(event: EventJson<'_>, input: &ByteString, at: &str) -> Result<Content, BadInput> {
+    let wrong = |member: &'static str| {
+        move |error: NameError| BadInput::invalid(error.to_string(), format!("{at}/{member}"))
+    };
+    let Some(key) = event.key else {
+        return Err(BadInput::invalid("key is missing", format!("{at}/key")));
+    };
+    let key = Key::parse(key.share(input)).map_err(wrong("key"))?;
+    let hash = event.hash.map(|hash| ContentHash::parse(hash.share(input)));
+    let hash = hash.transpose().map_err(wrong("hash"))?;
+    let event_type = event.event_type.map(|kind| EventType::parse(kind.share(input)));
+    let event_type = event_type.transpose().map_err(wrong("type"))?;
+    let raw = |raw: &RawValue| Json::from_valid(input.slice_ref(raw.get()));
+    let metadata = event.metadata.map(raw).transpose().map_err(wrong("metadata"))?;
+    let data = match (event.data, event.data_base64, event.content_type) {
+        (Some(data), None, None) => Data::Json(raw(data).map_err(wrong("data"))?),
+        (None, Some(data), Some(content_type)) => {
+            let content_type = ContentType::parse(content_type.share(input));
+            let content_type = content_type.map_err(wrong("content_type"))?;
+            let data = STANDARD.decode(data.0.as_bytes()).map_err(|_| {
+                BadInput::invalid("data_base64 is not base64", format!("{at}/data_base64"))
+            })?;
+            Data::Binary(data.into(), content_type)
+        }
+        (None, Some(_), None) => {
+            let detail = "data_base64 needs a content_type";
+            return Err(BadInput::invalid(detail, format!("{at}/content_type")));
+        }
+        (None, None, _) => {
+            let detail = "data is missing (null is a value)";
+            return Err(BadInput::invalid(detail, format!("{at}/data")));
+        }
+        (Some(_), Some(_), _) => {
+            let detail = "there is data or data_base64, not both";
+            return Err(BadInput::invalid(detail, format!("{at}/data_base64")));
+        }
+        (Some(_), None, Some(_)) => {
+            let detail = "data is JSON; content_type goes with data_base64";
+            return Err(BadInput::invalid(detail, format!("{at}/content_type")));
+        }
+    };
+    Ok(Content::new(key, hash, event_type, data, metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Submitted, BadInput> {
+        line(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn one(text: &str) -> Content {
+        match parse(text) {
+            Ok(Submitted::Event(mut events)) => events.pop().expect("one event"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn data_is_kept_byte_for_byte_and_null_is_data() {
+        for data in ["null", "1.0e+2", "{ \"b\":1,\"a\" :[ ] }", "\"\\u0000\\ud800\"", "-0"] {
+            let event = one(&format!("{{\"key\":\"k\",\"data\":{data}}}"));
+            assert_eq!(event.data.bytes(), data.as_bytes());
+        }
+    }
+
+    #[test]
+    fn texts_without_escapes_share_the_buffer() {
+        let bytes = Bytes::from_static(b"{\"key\":\"abc\",\"data\":1}");
+        let Ok(Submitted::Event(events)) = line(bytes.clone()) else { panic!("an event") };
+        let key = events[0].key.as_str().as_ptr();
+        assert!(bytes.as_ptr_range().contains(&key));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let cases = [
+            ("{", true, None),
+            ("\u{feff}{\"key\":\"k\",\"data\":1}", true, None),
+            ("{\"key\":\"k\",\"data\":1} x", true, None),
+            ("[]", false, Some("")),
+            ("{\"data\":1}", false, Some("/key")),
+            ("{\"key\":\"\",\"data\":1}", false, Some("/key")),
+            ("{\"key\":\"a\\u0000\",\"data\":1}", false, Some("/key")),
+            ("{\"key\":1,\"data\":1}", false, Some("/key")),
+            ("{\"key\":\"k\"}", false, Some("/data")),
+            ("{\"key\":\"k\",\"data\":1,\"data\":2}", false, Some("/data")),
+            ("{\"key\":\"k\",\"data\":1,\"extra\":2}", false, Some("/extra")),
+            ("{\"key\":\"k\",\"data\":1,\"data_base64\":\"\"}", false, Some("/data_base64")),
+            ("{\"key\":\"k\",\"data_base64\":\"AA==\"}", false, Some("/content_type")),
+            (
+                "{\"key\":\"k\",\"data_base64\":\"*\",\"content_type\":\"a/b\"}",
+                false,
+                Some("/data_base64"),
+            ),
+            ("{\"events\":[]}", false, Some("/events")),
+            ("{\"events\":[{\"key\":\"k\"}]}", false, Some("/events/0/data")),
+            ("{\"events\":[{\"key\":\"k\",\"data\":1}],\"key\":\"k\"}", false, Some("")),
+        ];
+        for (text, malformed, pointer) in cases {
+            let error = parse(text).expect_err(text);
+            assert_eq!((error.malformed, error.pointer.as_deref()), (malformed, pointer), "{text}");
+        }
+        assert!(line(Bytes::from_static(b"{\"key\":\"\xff\"}")).expect_err("UTF-8").malformed);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
+        let deep =
+            |n: usize| format!("{{\"key\":\"k\",\"data\":{}{}}}", "[".repeat(n), "]".repeat(n));
+        assert!(parse(&deep(128)).is_ok());
+        for n in [129, 1_000_000] {
+            assert_eq!(parse(&deep(n)).expect_err("too deep").pointer.as_deref(), Some("/data"));
+        }
+        let open = format!("{{\"key\":\"k\",\"data\":{}", "[".repeat(1_000_000));
+        assert!(parse(&open).expect_err("not closed").malformed);
+    }
+
+    #[test]
+    fn an_invalidation_needs_no_body() {
+        let parse = |text: &'static str| invalidation(Bytes::from_static(text.as_bytes()));
+        assert_eq!(parse(""), Ok(None));
+        assert_eq!(parse(" \n"), Ok(None));
+        assert_eq!(parse("{}"), Ok(None));
+        assert!(parse("{\"reason\":\"wrong\"}").is_ok_and(|reason| reason.is_some()));
+        assert!(parse("{\"reason\":\"\"}").is_err());
+        assert!(parse("{\"why\":\"\"}").is_err());
+    }
+}
