@@ -6,12 +6,15 @@
 //! byte for byte as it was sent.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -89,20 +92,41 @@ struct LineJson<'a> {
     #[serde(borrow, default)]
     metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    events: Option<Vec<EventJson<'a>>>,
+    events: Option<Vec<Object<EventJson<'a>>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupJson<'a> {
     #[serde(borrow)]
-    events: Vec<EventJson<'a>>,
+    events: Vec<Object<EventJson<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InvalidationJson {
     reason: Option<String>,
+}
+
+/// A JSON object. Serde by itself also takes an array for a struct, member by member.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// A text that is borrowed where it has no escapes.
@@ -131,7 +155,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// See [`BadInput`].
 pub fn line(bytes: Bytes) -> Result<Submitted, BadInput> {
     let input = text(bytes)?;
-    let line: LineJson<'_> = json(&input)?;
+    let Object(line): Object<LineJson<'_>> = json(&input)?;
     let Some(events) = line.events else {
         let event = EventJson {
             key: line.key,
@@ -164,7 +188,7 @@ pub fn line(bytes: Bytes) -> Result<Submitted, BadInput> {
 /// See [`BadInput`].
 pub fn event(bytes: Bytes) -> Result<Events, BadInput> {
     let input = text(bytes)?;
-    let event: EventJson<'_> = json(&input)?;
+    let Object(event): Object<EventJson<'_>> = json(&input)?;
     Ok(SmallVec::from_buf([content(event, &input, "")?]))
 }
 
@@ -174,7 +198,7 @@ pub fn event(bytes: Bytes) -> Result<Events, BadInput> {
 /// See [`BadInput`].
 pub fn transaction(bytes: Bytes) -> Result<Events, BadInput> {
     let input = text(bytes)?;
-    let parsed: GroupJson<'_> = json(&input)?;
+    let Object(parsed): Object<GroupJson<'_>> = json(&input)?;
     group(parsed.events, &input)
 }
 
@@ -187,7 +211,7 @@ pub fn invalidation(bytes: Bytes) -> Result<Option<Reason>, BadInput> {
         return Ok(None);
     }
     let input = text(bytes)?;
-    let InvalidationJson { reason } = owned_json(&input)?;
+    let Object(InvalidationJson { reason }) = json(&input)?;
     let reason = reason.map(|reason| Reason::parse(reason.into())).transpose();
     reason.map_err(|error| BadInput::invalid(error.to_string(), "/reason"))
 }
@@ -202,10 +226,6 @@ fn text(bytes: Bytes) -> Result<ByteString, BadInput> {
 
 fn json<'a, T: Deserialize<'a>>(input: &'a ByteString) -> Result<T, BadInput> {
     serde_json::from_str(input).map_err(|error| bad_json::<T>(input, &error))
-}
-
-fn owned_json<T: DeserializeOwned>(input: &ByteString) -> Result<T, BadInput> {
-    json(input)
 }
 
 /// Describes an error; parses once more to find out where it is.
@@ -234,12 +254,12 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-fn group(events: Vec<EventJson<'_>>, input: &ByteString) -> Result<Events, BadInput> {
+fn group(events: Vec<Object<EventJson<'_>>>, input: &ByteString) -> Result<Events, BadInput> {
     if events.is_empty() {
         return Err(BadInput::invalid("a transaction has at least one event", "/events"));
     }
     let numbered = events.into_iter().enumerate();
-    numbered.map(|(n, event)| content(event, input, &format!("/events/{n}"))).collect()
+    numbered.map(|(n, Object(event))| content(event, input, &format!("/events/{n}"))).collect()
 }
 
 fn content(event: EventJson<'_>, input: &ByteString, at: &str) -> Result<Content, BadInput> {
@@ -324,6 +344,8 @@ mod tests {
             ("\u{feff}{\"key\":\"k\",\"data\":1}", true, None),
             ("{\"key\":\"k\",\"data\":1} x", true, None),
             ("[]", false, Some("")),
+            ("[\"k\",null,null,1]", false, Some("")),
+            ("{\"events\":[[\"k\",null,null,1]]}", false, Some("/events/0")),
             ("{\"data\":1}", false, Some("/key")),
             ("{\"key\":\"\",\"data\":1}", false, Some("/key")),
             ("{\"key\":\"a\\u0000\",\"data\":1}", false, Some("/key")),
@@ -370,5 +392,6 @@ mod tests {
         assert!(parse("{\"reason\":\"wrong\"}").is_ok_and(|reason| reason.is_some()));
         assert!(parse("{\"reason\":\"\"}").is_err());
         assert!(parse("{\"why\":\"\"}").is_err());
+        assert!(parse("[\"wrong\"]").is_err());
     }
 }
