@@ -235,8 +235,24 @@ fn bad_json<'a, T: Deserialize<'a>>(input: &'a str, error: &serde_json::Error) -
     }
     let mut deserializer = serde_json::Deserializer::from_str(input);
     let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err();
-    let pointer = path.map(|error| pointer(error.path()));
-    BadInput { malformed: false, detail: error.to_string(), pointer }
+    let detail = error.to_string();
+    // Of a member that is wrong as such, the path is that of its object.
+    let member = ["unknown field `", "duplicate field `"].into_iter();
+    let member = member.filter_map(|begin| detail.strip_prefix(begin)?.split_once('`')).next();
+    let pointer = path.map(|error| {
+        let mut pointer = pointer(error.path());
+        if let Some((name, _)) = member {
+            pointer.push('/');
+            pointer.push_str(&escaped(name));
+        }
+        pointer
+    });
+    BadInput { malformed: false, detail, pointer }
+}
+
+/// A member's name in a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -245,7 +261,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         let name = match segment {
             Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Map { key } => escaped(key),
             Segment::Enum { .. } | Segment::Unknown => continue,
         };
         pointer.push('/');
