@@ -236,14 +236,14 @@ fn bad_json<'a, T: Deserialize<'a>>(input: &'a str, error: &serde_json::Error) -
     let mut deserializer = serde_json::Deserializer::from_str(input);
     let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err();
     let detail = error.to_string();
-    // Of a member that is wrong as such, the path is that of its object.
+    // Of a member that is wrong as such, the path may be that of its object.
     let member = ["unknown field `", "duplicate field `"].into_iter();
     let member = member.filter_map(|begin| detail.strip_prefix(begin)?.split_once('`')).next();
     let pointer = path.map(|error| {
         let mut pointer = pointer(error.path());
-        if let Some((name, _)) = member {
-            pointer.push('/');
-            pointer.push_str(&escaped(name));
+        let member = member.map(|(name, _)| format!("/{}", escaped(name)));
+        if let Some(member) = member.filter(|member| !pointer.ends_with(member)) {
+            pointer.push_str(&member);
         }
         pointer
     });
