@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidelog::domain::{
     Batch, Command, IdempotencyKey, ProducerState, Seq, TargetState, Timestamp, TransactionNo,
 };
-use tidelog::store::{AppendError, Wanted};
+use tidelog::store::{AppendError, Lines, Wanted};
 
 use crate::backends::Stand;
 use crate::make::{content, invalidate, line, named, one, producer, write};
@@ -15,6 +15,7 @@ use crate::writer::{Writer, refused};
 on_every_backend!(
     all_of_a_written_batch_outlives_the_store,
     nothing_of_a_refused_batch_is_there,
+    what_a_refused_batch_would_have_changed_is_as_it_was,
     nothing_of_a_batch_that_cannot_be_held_is_there,
     what_is_sent_is_written_whether_or_not_somebody_waits,
     a_batch_of_many_events_is_one_batch,
@@ -64,6 +65,34 @@ async fn nothing_of_a_refused_batch_is_there(stand: Stand) {
     assert!(refused(&writer.send(&Arc::new(batch)).await));
     assert_eq!(writer.facts(records()).await, before);
     assert!(writer.events().await.is_empty());
+}
+
+async fn what_a_refused_batch_would_have_changed_is_as_it_was(stand: Stand) {
+    let mut writer = Writer::open(&stand.store, "t").await;
+    writer.write([line(one("a", "1"), "p", 0, 0), named(one("b", "1"), "other", 0)]).await;
+    let before = writer.facts(records()).await;
+    let (planner, book) = (writer.planner.clone(), writer.book.clone());
+    let lost = [
+        invalidate(0),
+        invalidate(1),
+        line(one("c", "1"), "p", 1, 1),
+        named(one("d", "1"), "request", 1),
+    ];
+    let mut batch = Batch::clone(&*writer.plan(lost));
+    batch.epoch.0 += 1;
+    assert!(refused(&writer.send(&Arc::new(batch)).await));
+    assert_eq!(writer.facts(records()).await, before);
+    // The same places, used for something else.
+    (writer.planner, writer.book) = (planner, book);
+    writer.write([named(one("e", "2"), "request", 2), line(one("f", "2"), "p", 0, 1)]).await;
+    writer.write([invalidate(1)]).await;
+    let lines = Lines { producer: producer("p"), first: 0, count: 2 };
+    let facts = writer.facts(Wanted { replays: vec![lines], ..records() }).await;
+    assert_eq!(facts.replays[0], writer.book.producers[&producer("p")].1);
+    assert_eq!(facts.idempotency[0].as_ref().expect("kept").request, [2; 32]);
+    assert_eq!(facts.targets[0], TargetState::Stands(Seq(0), Seq(0)));
+    assert_eq!(facts.targets[1], TargetState::Invalidated(writer.head()));
+    writer.check().await;
 }
 
 /// Not every store has times that it cannot hold; one that takes them must give them back.

@@ -19,6 +19,7 @@ on_every_backend!(
     a_prefix_is_a_prefix_and_no_pattern,
     pages_of_a_surface_are_the_surface,
     facts_of_keys_are_as_of_the_watermark,
+    invalidations_beyond_the_watermark_do_not_count_in_it,
     a_watermark_is_never_behind_what_was_said,
 );
 
@@ -241,6 +242,18 @@ async fn facts_of_keys_are_as_of_the_watermark(stand: Stand) {
     let head = writer.head().seq;
     assert_eq!(writer.fold(head).await, head, "it cannot be beyond the head");
     check_facts(&writer, Some(head)).await;
+}
+
+async fn invalidations_beyond_the_watermark_do_not_count_in_it(stand: Stand) {
+    let mut writer = Writer::open(&stand.store, "t").await;
+    writer.write((0..4).map(|n| one("a", &n.to_string()))).await;
+    // Of the newest version, and of one further down the chain; between them, other keys move.
+    writer.write([invalidate(1), one("b", "1"), invalidate(3), one("c", "1")]).await;
+    writer.write([invalidate(2), one("d", "1"), invalidate(0), one("e", "1")]).await;
+    for to in 4..12 {
+        let folded = writer.fold(Seq(to)).await;
+        check_facts(&writer, Some(folded)).await;
+    }
 }
 
 async fn a_watermark_is_never_behind_what_was_said(mut stand: Stand) {
