@@ -35,6 +35,8 @@ on_every_backend!(
     tokens,
     too_many_requests,
     a_service_that_only_reads,
+    a_service_that_is_shutting_down,
+    clients_that_are_too_slow,
 );
 
 async fn malformed_requests(backend: &Backend) {
@@ -310,6 +312,46 @@ async fn a_service_that_only_reads(backend: &Backend) {
     problem(server.json(EVENTS, EVENT), expect(503, "read-only")).await;
     problem(server.lines(EVENTS, EVENT), expect(503, "read-only")).await;
     assert_eq!(server.read("/v1/topics").await["topics"], json!([]));
+}
+
+async fn a_service_that_is_shutting_down(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    server.write("t", "k", "1").await;
+    server.topics.drain().await;
+    problem(server.json(EVENTS, EVENT), expect(503, "shutting-down")).await;
+    problem(server.lines(EVENTS, EVENT), expect(503, "shutting-down")).await;
+    assert_eq!(server.read("/v1/topics/t").await["events"], 1, "reads go on");
+}
+
+/// Sends the begin of a request with a body that does not come, and returns the answer.
+async fn stalled(server: &Server, media: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(&server.address).await.expect("it listens");
+    let head = format!(
+        "POST {EVENTS} HTTP/1.1\r\nHost: t\r\nContent-Type: {media}\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while !answer.ends_with(b"0\r\n\r\n") && !answer.ends_with(b"}") {
+        let count = stream.read(&mut buffer).await.expect("it is received");
+        assert!(count > 0, "the answer ended: {}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8(answer).expect("it is text")
+}
+
+async fn clients_that_are_too_slow(backend: &Backend) {
+    let (body_timeout, stream_idle_timeout) =
+        (Duration::from_millis(100), Duration::from_millis(100));
+    let server =
+        Server::start(Config { body_timeout, stream_idle_timeout, ..backend.config() }).await;
+    let answer = stalled(&server, "application/json").await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let answer = stalled(&server, "application/x-ndjson").await;
+    assert!(answer.contains("\"code\":\"request-timeout\""), "{answer}");
+    assert!(answer.contains("\"complete\":false"), "{answer}");
+    problem(server.get("/v1/topics/t"), expect(404, "topic-not-found")).await;
 }
 
 /// A store that does not do what it should.

@@ -64,6 +64,7 @@ fn postgres_url(url: &str) -> StoreUrl {
 pub struct Server {
     pub address: String,
     pub client: reqwest::Client,
+    pub topics: Topics,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -99,7 +100,7 @@ impl Server {
                 let server = http::serve(app, listener, 1, timeout).expect("it can be served");
                 let handle = server.handle();
                 let serving = actix_web::rt::spawn(server);
-                let _ = ready.send(address);
+                let _ = ready.send((address, topics.clone()));
                 let _ = stopped.await;
                 handle.stop(false).await;
                 let _ = serving.await;
@@ -107,9 +108,9 @@ impl Server {
                 writer.close().await;
             });
         });
-        let address = address.await.expect("the service starts");
+        let (address, topics) = address.await.expect("the service starts");
         let client = reqwest::Client::new();
-        Self { address, client, stop: Some(stop), thread: Some(thread) }
+        Self { address, client, topics, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
