@@ -177,6 +177,12 @@ async fn what_is_too_large(backend: &Backend) {
         assert_eq!(lines[0]["error"]["code"], "too-large");
         assert_eq!(lines[1]["summary"]["complete"], false);
     }
+    // A bomb of empty lines breaks no limit on lines.
+    let empty = zstd::encode_all(&vec![b'\n'; 100 << 20][..], 3).expect("memory");
+    let request = server.post(EVENTS, "application/x-ndjson", empty);
+    let answer = request.header("Content-Encoding", "zstd").send().await;
+    let lines = lines_of(answer.expect("an answer")).await;
+    assert_eq!(lines[0]["error"]["code"], "too-large");
     let lines = lines_of(server.lines(EVENTS, &data(1001)).send().await.expect("an answer")).await;
     assert_eq!(lines[0]["error"]["code"], "too-large");
     problem(server.get("/v1/topics/t"), expect(404, "topic-not-found")).await;
