@@ -104,7 +104,7 @@ async fn histories_of_nasty_keys_page_through_exactly_once() {
                 let parameters = [("key", &**key), ("limit", limit), ("direction", direction)];
                 let path = format!("/v1/topics/t/events?{}", query(&parameters));
                 let found = pages(&server, &path, forward).await;
-                let most = limit.parse().expect("a number");
+                let most: usize = limit.parse().expect("a number");
                 assert!(found.iter().all(|page| page.len() <= most), "{path}");
                 assert_eq!(found.concat(), own, "{path}");
             }

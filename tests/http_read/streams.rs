@@ -124,8 +124,12 @@ async fn a_large_transaction_is_read_whole_or_visibly_cut() {
         r#"{"transaction":2,"events":[{"seq":3001,"transaction":2,"last":true,"invalidates":0,"reason":"wrong","recorded_at":"2027-01-15T08:00:00.123457Z"}]}"#
     );
     server.watched.fail_after(1);
-    let answer = sent(server.get("/v1/topics/t/transactions/0")).await;
-    assert!(answer.text().await.is_err(), "nobody takes half a transaction for a whole one");
+    // The connection is cut, maybe before the client has seen the head of the answer.
+    let whole = match server.get("/v1/topics/t/transactions/0").send().await {
+        Ok(answer) => answer.text().await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!whole, "nobody takes half a transaction for a whole one");
 }
 
 #[tokio::test]
