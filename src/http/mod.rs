@@ -105,7 +105,11 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(surface::surface))
                 .route(web::head().to(surface::surface)),
         )
-        .service(resource("/metrics", "GET").route(web::get().to(ops::metrics)))
+        .service(
+            resource("/metrics", READ)
+                .route(web::get().to(ops::metrics))
+                .route(web::head().to(ops::metrics)),
+        )
         .service(
             resource("/health/live", READ)
                 .route(web::get().to(ops::live))
@@ -116,7 +120,11 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(ops::ready))
                 .route(web::head().to(ops::ready)),
         )
-        .service(resource("/version", "GET").route(web::get().to(ops::version)))
+        .service(
+            resource("/version", READ)
+                .route(web::get().to(ops::version))
+                .route(web::head().to(ops::version)),
+        )
         .default_service(web::to(nowhere));
 }
 

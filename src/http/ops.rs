@@ -52,6 +52,7 @@ pub(super) async fn version() -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
+        "rust": env!("CARGO_PKG_RUST_VERSION"),
         "api": "v1",
     }))
 }
