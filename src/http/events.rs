@@ -24,7 +24,7 @@ use crate::wire::head::HeadJson;
 use crate::wire::read::put_event;
 
 /// A page ends, at the next end of a transaction, once it has this many bytes.
-const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: usize = 2 << 20;
 /// Events that are fetched at first; more, up to the second, as long as they are small.
 const FETCH: (usize, usize) = (16, 1024);
 /// Bytes that one fetch should not exceed by much.

@@ -30,7 +30,7 @@ use problem::{ErrorCode, Extra, Problem};
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may go on sending after its request was answered, before it is cut off.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(2);
 /// How long a connection without a request is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 

@@ -35,7 +35,7 @@ pub(super) async fn live() -> HttpResponse {
 
 /// `GET /health/ready`
 pub(super) async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
-    if app.is_draining() {
+    if app.draining.is_cancelled() {
         return Err(Problem::new(ErrorCode::ShuttingDown, "the service is shutting down"));
     }
     let up = tokio::time::timeout(PING, app.reader.ping()).await.is_ok_and(|ping| ping.is_ok());

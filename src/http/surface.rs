@@ -20,7 +20,7 @@ use crate::store::{KeyRange, SurfaceScan};
 use crate::wire::read::put_event;
 
 /// A page ends once it has this many bytes.
-const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: usize = 2 << 20;
 /// Events that are fetched at first, and at most.
 const FETCH: (usize, usize) = (16, 1024);
 /// Bytes that one fetch should not exceed by much.
