@@ -144,7 +144,7 @@ impl ContentHash {
     #[must_use]
     pub fn text(&self) -> ByteString {
         match &self.0 {
-            HashText::Sha256(_) => self.with_text(ByteString::from),
+            HashText::Sha256(_) => self.with_text(|text| text.into()),
             HashText::Other(text) => text.clone(),
         }
     }
