@@ -14,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use tidelog::config::{Access, Config, Token, TopicPattern};
 use tidelog::domain::{Batch, Seq, Timestamp, TopicId, TopicName};
-use tidelog::store::memory::MemoryStore;
 use tidelog::store::{AppendError, Cause, EventSourceWriter, Facts, Opened, StoreError, Wanted};
 
 use crate::support::*;
@@ -37,6 +36,9 @@ on_every_backend!(
     a_service_that_only_reads,
     a_service_that_is_shutting_down,
     clients_that_are_too_slow,
+    a_store_that_is_lost_while_committing_leaves_the_outcome_unknown,
+    a_store_that_is_away_or_read_only_is_told_as_such_without_its_words,
+    a_full_queue_is_told_as_such,
 );
 
 async fn malformed_requests(backend: &Backend) {
@@ -371,7 +373,7 @@ enum Broken {
     ReadOnly,
 }
 
-struct BrokenStore(Broken, MemoryStore);
+struct BrokenStore(Broken, Arc<dyn EventSourceWriter>);
 
 #[async_trait]
 impl EventSourceWriter for BrokenStore {
@@ -399,22 +401,22 @@ impl EventSourceWriter for BrokenStore {
         self.1.expire(before).await
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        self.1.close().await;
+    }
 }
 
 async fn broken(how: Broken, config: Config) -> Server {
-    let writer = Arc::new(BrokenStore(how, MemoryStore::default()));
-    Server::on(config, (writer, Arc::new(MemoryStore::default()))).await
+    let (writer, reader) = tidelog::server::open(&config).await.expect("it opens");
+    Server::on(config, (Arc::new(BrokenStore(how, writer)), reader)).await
 }
 
-fn impatient() -> Config {
-    let write_timeout = Duration::from_millis(200);
-    Config { write_timeout, ..Backend::memory().config() }
+fn impatient(backend: &Backend) -> Config {
+    Config { write_timeout: Duration::from_millis(200), ..backend.config() }
 }
 
-#[tokio::test]
-async fn a_store_that_is_lost_while_committing_leaves_the_outcome_unknown() {
-    let server = broken(Broken::Hangs, impatient()).await;
+async fn a_store_that_is_lost_while_committing_leaves_the_outcome_unknown(backend: &Backend) {
+    let server = broken(Broken::Hangs, impatient(backend)).await;
     problem(server.json(EVENTS, EVENT), expect(504, "outcome-unknown")).await;
     let answer = server.lines(EVENTS, EVENT).send().await.expect("an answer");
     let lines = lines_of(answer).await;
@@ -423,20 +425,22 @@ async fn a_store_that_is_lost_while_committing_leaves_the_outcome_unknown() {
     assert_eq!(lines[1]["summary"]["complete"], false);
 }
 
-#[tokio::test]
-async fn a_store_that_is_away_or_read_only_is_told_as_such_without_its_words() {
-    let server = broken(Broken::Away, impatient()).await;
+async fn a_store_that_is_away_or_read_only_is_told_as_such_without_its_words(backend: &Backend) {
+    let server = broken(Broken::Away, impatient(backend)).await;
     let told = problem(server.json(EVENTS, EVENT), expect(503, "unavailable")).await;
     assert!(!told.to_string().contains("SELECT"), "{told}");
-    let server = broken(Broken::ReadOnly, impatient()).await;
+    drop(server);
+    let server = broken(Broken::ReadOnly, impatient(backend)).await;
     let told = problem(server.json(EVENTS, EVENT), expect(503, "read-only")).await;
     assert!(!told.to_string().contains("SELECT"), "{told}");
 }
 
-#[tokio::test]
-async fn a_full_queue_is_told_as_such() {
-    let config =
-        Config { topic_queue_events_max: 2, write_timeout: Duration::from_secs(2), ..impatient() };
+async fn a_full_queue_is_told_as_such(backend: &Backend) {
+    let config = Config {
+        topic_queue_events_max: 2,
+        write_timeout: Duration::from_secs(2),
+        ..impatient(backend)
+    };
     let server = broken(Broken::Hangs, config).await;
     let request = || server.json(EVENTS, EVENT).send();
     let answers = futures::future::join_all((0..5).map(|_| request())).await;
