@@ -28,6 +28,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_events".into()), EVENTS)?
         .install_recorder()?;
     describe();
+    metrics_process::Collector::default().describe();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("rust", env!("CARGO_PKG_RUST_VERSION"))];
     gauge!("tidelog_build_info", &labels).set(1.0);
     Ok(handle)

@@ -42,7 +42,7 @@ settings! {
         topic_queue_events_max: usize as Count = "20000" in "1" to "100000000";
         /// Most events of a batch (what a topic commits at once), unless a single transaction
         /// has more.
-        batch_events_max: usize as Count = "1000" in "1" to "100000";
+        batch_events_max: usize as Count = "2000" in "1" to "100000";
         /// Most bytes of a batch, unless a single transaction has more.
         batch_bytes_max: usize as Size = "1MiB" in "1KiB" to "256MiB";
         /// Most batches of a topic on their way to the store at once.
@@ -50,9 +50,9 @@ settings! {
         /// How long a topic without writes is kept in memory.
         topic_idle: Duration as Time = "60s" in "1s" to "24h";
         /// Memory for what is known about keys, of each topic.
-        keys_bytes_max: usize as Size = "32MiB" in "64KiB" to "64GiB";
+        keys_bytes_max: usize as Size = "64MiB" in "64KiB" to "64GiB";
         /// Most events that a surface may be behind its topic before writing waits for it.
-        unfolded_events_max: usize as Count = "100000" in "1000" to "10000000";
+        unfolded_events_max: usize as Count = "200000" in "1000" to "10000000";
     }
     "Requests" {
         /// Largest event.
@@ -74,7 +74,7 @@ settings! {
     }
     "Store" {
         /// PostgreSQL connections that append; a topic keeps to one of them.
-        postgres_lanes: usize as Count = "4" in "1" to "64";
+        postgres_lanes: usize as Count = "2" in "1" to "64";
         /// Most PostgreSQL connections that read.
         postgres_readers: usize as Count = "8" in "1" to "1000";
         /// SQLite connections that read.

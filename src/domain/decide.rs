@@ -180,6 +180,7 @@ impl Planner {
         if let Some(line) = &write.producer {
             let state = admitted(line, known)?;
             if line.line < state.next_line {
+                fence(line, state, known, batch);
                 return Ok(Receipt { replayed: true, ..known.replay(line) });
             }
         }
@@ -282,10 +283,7 @@ impl Planner {
         batch: &mut Batch,
     ) -> Decided {
         let state = admitted(line, known)?;
-        if line.epoch > state.epoch {
-            // Kept at once: from here on the producer's earlier incarnation is refused.
-            record(line, state.next_line, None, known, batch);
-        }
+        fence(line, state, known, batch);
         let acks = smallvec::SmallVec::new();
         Ok(Receipt { transaction: None, acks, head: self.head, replayed: false })
     }
@@ -344,6 +342,14 @@ fn admitted(line: &ProducerLine, known: &impl Known) -> Result<ProducerState, Re
         return Err(Rejection::ProducerGap(state.next_line));
     }
     Ok(state)
+}
+
+/// Keeps a higher epoch at once, though no line is written: from here on the producer's earlier
+/// incarnation is refused.
+fn fence(line: &ProducerLine, state: ProducerState, known: &mut impl Known, batch: &mut Batch) {
+    if line.epoch > state.epoch {
+        record(line, state.next_line, None, known, batch);
+    }
 }
 
 /// The producer's next line is decided.

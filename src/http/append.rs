@@ -174,6 +174,11 @@ impl Intake {
             Err(Stop::Gone) => return,
         };
         let _ = self.chunks.send(end).await;
+        // What is left of the body is kept until the answer has ended: the server then closes the
+        // connection gently. A body that is dropped would be closed on, and the reset that follows
+        // takes acks with it that the client has not read yet.
+        self.chunks.closed().await;
+        drop(lines);
     }
 
     async fn take_all(&mut self, lines: &mut Lines) -> Result<(), Stop> {

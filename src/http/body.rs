@@ -5,8 +5,10 @@
 //! whatever is sent; limits count decompressed bytes; a body that ends early is never taken for
 //! one that ended.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -22,6 +24,11 @@ use super::problem::{ErrorCode, Problem};
 
 /// How much is decompressed at a time.
 const PIECE: usize = 64 << 10;
+/// A body may be so many times as large as what was sent for it; events compress up to some
+/// hundred times, bombs some thousand times and more.
+const RATIO_MAX: u64 = 1000;
+/// Below this size the ratio does not matter.
+const RATIO_FROM: u64 = 16 << 20;
 
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
 type Compressed = Pin<Box<dyn AsyncBufRead>>;
@@ -29,6 +36,10 @@ type Compressed = Pin<Box<dyn AsyncBufRead>>;
 /// A request's body, decompressed, piece by piece.
 pub(super) struct Body {
     source: Source,
+    /// Bytes received, of a compressed body.
+    received: Rc<Cell<u64>>,
+    /// Bytes decompressed.
+    inflated: u64,
 }
 
 enum Source {
@@ -44,7 +55,10 @@ impl Body {
     /// # Errors
     /// `unsupported-media-type` for an encoding that is not known, or more than one.
     pub(super) fn new(request: &HttpRequest, payload: Payload) -> Result<Self, Problem> {
-        let pieces: Pieces = Box::pin(payload.map_err(io::Error::other));
+        let received = Rc::new(Cell::new(0));
+        let counter = Rc::clone(&received);
+        let count = move |piece: &Bytes| counter.set(counter.get() + piece.len() as u64);
+        let pieces: Pieces = Box::pin(payload.map_err(io::Error::other).inspect_ok(count));
         let mut encodings = request.headers().get_all(CONTENT_ENCODING);
         let encoding = encodings.next().map(|value| value.to_str().unwrap_or("?").trim());
         let compressed = |pieces| -> Compressed { Box::pin(StreamReader::new(pieces)) };
@@ -63,7 +77,7 @@ impl Body {
             }
             Some(_) => return Err(unsupported()),
         };
-        Ok(Self { source })
+        Ok(Self { source, received, inflated: 0 })
     }
 
     /// The next piece; `None` at the proper end.
@@ -81,12 +95,24 @@ impl Body {
             tracing::debug!(%error, "a body cannot be read");
             Problem::new(ErrorCode::Malformed, "the body ends early, or is not encoded as it says")
         })?;
-        if piece.is_none()
-            && let Source::Gzip(_) | Source::Zstd(_) = self.source
-        {
-            self.see_the_end().await?;
+        if let Source::Gzip(_) | Source::Zstd(_) = self.source {
+            match &piece {
+                None => self.see_the_end().await?,
+                Some(piece) => self.inflated(piece.len()).await?,
+            }
         }
         Ok(piece)
+    }
+
+    /// Counts what was decompressed, and lets others have a turn: a bomb is always ready.
+    async fn inflated(&mut self, bytes: usize) -> Result<(), Problem> {
+        tokio::task::yield_now().await;
+        self.inflated += bytes as u64;
+        if self.inflated > RATIO_FROM && self.inflated / RATIO_MAX > self.received.get() {
+            let detail = format!("the body is more than {RATIO_MAX} times as large as sent");
+            return Err(Problem::new(ErrorCode::TooLarge, detail));
+        }
+        Ok(())
     }
 
     /// After the compressed data nothing may follow.

@@ -29,6 +29,8 @@ use problem::{ErrorCode, Extra, Problem};
 
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may go on sending after its request was answered, before it is cut off.
+const LINGER: Duration = Duration::from_secs(5);
 /// How long a connection without a request is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -52,6 +54,7 @@ pub fn serve(
     Ok(server
         .workers(workers)
         .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(LINGER)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(shutdown_timeout.as_secs())
         .disable_signals()

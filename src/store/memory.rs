@@ -257,7 +257,7 @@ impl EventSourceReader for MemoryStore {
 
     async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError> {
         let read = |log: &Log| {
-            let end = log.events.len().min(scan.to.0 as usize + 1);
+            let end = log.events.len().min((scan.to.0 as usize).saturating_add(1));
             let stretch = &log.events[end.min(scan.from.0 as usize)..end];
             let read = |event: &Event| log.read(event);
             match scan.direction {

@@ -11,7 +11,8 @@
 //!
 //! * **S1 fenced.** `open` takes the topic: once it has returned, no batch of an earlier epoch
 //!   commits any more, not even one that was sent before and is still on its way.
-//! * **S2 facts.** `facts` are as of the durable head at some moment during the call.
+//! * **S2 facts.** `facts` are as of the durable head at one moment during the call; only those
+//!   of keys may be older (S9).
 //! * **S3 atomic and durable.** `append` returning `Ok` means that all of the batch is durable;
 //!   `Refused`, `Rejected` and `NotWritten` mean that none of it is there or ever will be.
 //! * **S4 no gaps.** A batch commits only while the topic's head and epoch are exactly those that
@@ -21,8 +22,9 @@
 //! * **S6 whole transactions.** A read sees all events of a committed batch or none.
 //! * **S7 records.** Idempotency, producer and invalidation records commit with their batch.
 //! * **S8 bytes.** What is read is byte for byte what was written.
-//! * **S9 surface.** Surface, history and key facts are exact at the seq asked for, whatever has
-//!   been folded so far.
+//! * **S9 surface.** Surface and history are exact at the seq asked for, whatever has been folded
+//!   so far. Facts of keys are exact as of the fold's watermark, which is never behind what any
+//!   earlier `fold` returned or `open` reported as `folded`.
 //! * **S10 apart.** What happens to one topic's batch changes nothing for another topic's, even
 //!   where they share a database transaction.
 
@@ -89,7 +91,7 @@ pub struct Lines {
 /// The answer to [`Wanted`]: each list answers the list of the same name, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// States of keys; the default for a key never seen.
+    /// States of keys as of the fold's watermark; the default for a key not seen up to there.
     pub keys: Vec<KeyState>,
     /// States of transactions.
     pub targets: Vec<TargetState>,
@@ -114,6 +116,11 @@ pub trait EventSourceWriter: Send + Sync + 'static {
     async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError>;
 
     /// Looks up what the planner asks (S2, S9).
+    ///
+    /// The states of keys are as of the fold's watermark, not of the head: a writer must itself
+    /// remember the keys that it has written, or whose transactions it has invalidated, since
+    /// the last `fold` it knows of. (The memory store's watermark is always the head.) Whether a
+    /// receipt says `replayed` means nothing here.
     ///
     /// # Errors
     /// When the store cannot answer now, or what it keeps makes no sense.

@@ -4,10 +4,15 @@
 //! watermark is *pinned* here: it is never forgotten before a fold has passed it. All others are
 //! a cache, forgotten by second chance when memory is short; the store can be asked again.
 //!
+//! Keys never seen are the common case in loading, and a look-up of each would cost more than
+//! writing it. So a topic whose every key was seen by this actor leaves the forgotten ones in a
+//! Bloom filter (`forgotten.rs`): what is in neither was never written.
+//!
 //! Not here: when to fold, the rules.
 
 use std::collections::HashMap;
 
+use super::forgotten::Forgotten;
 use crate::domain::{Key, KeyState, Seq};
 use crate::metrics;
 
@@ -26,19 +31,27 @@ pub(super) struct Keys {
     bytes: usize,
     /// The surface of the store is exact up to here.
     folded: Option<Seq>,
-    /// Nothing was ever forgotten since the topic was empty: a key not here was never seen.
-    complete: bool,
+    /// Which keys were forgotten since the topic was empty; `None` where that is not known.
+    forgotten: Option<Forgotten>,
+    /// How many keys the metrics have been told of.
+    reported: usize,
 }
 
 impl Keys {
     /// Begins with nothing but the store's surface. `empty` says that the topic has no event.
     pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
-        Self { states: HashMap::new(), bytes: 0, folded, complete: empty }
+        let forgotten = empty.then(Forgotten::default);
+        Self { states: HashMap::new(), bytes: 0, folded, forgotten, reported: 0 }
     }
 
     /// Whether [`Self::get`] has an answer.
     pub(super) fn knows(&self, key: &Key) -> bool {
-        self.complete || self.states.contains_key(key)
+        self.states.contains_key(key) || self.is_new(key)
+    }
+
+    /// Whether the key was certainly never written.
+    fn is_new(&self, key: &Key) -> bool {
+        self.forgotten.as_ref().is_some_and(|forgotten| !forgotten.may_have(key))
     }
 
     /// The state of a key; `None` where the store has to be asked.
@@ -48,7 +61,7 @@ impl Keys {
                 remembered.used = true;
                 Some(remembered.state)
             }
-            None => self.complete.then(KeyState::default),
+            None => self.is_new(key).then(KeyState::default),
         }
     }
 
@@ -60,7 +73,6 @@ impl Keys {
         }
         self.bytes += ENTRY_BYTES + key.as_str().len();
         self.states.insert(key.detached(), Remembered { state, used: false });
-        metrics::keys_remembered(1);
     }
 
     /// The surface is exact up to `seq`, or further.
@@ -81,6 +93,7 @@ impl Keys {
     /// Forgets so much that at most `max` bytes are left, if not more are pinned: first what
     /// was not asked for since the last sweep, then all that may be forgotten.
     pub(super) fn sweep(&mut self, max: usize) {
+        self.report();
         if self.bytes <= max {
             return;
         }
@@ -91,23 +104,32 @@ impl Keys {
     }
 
     fn forget(&mut self, mut keep: impl FnMut(&mut Remembered) -> bool) {
-        let (before, folded) = (self.states.len(), self.folded);
+        let folded = self.folded;
         let mut freed = 0;
+        let mut forgotten = self.forgotten.take();
         self.states.retain(|key, remembered| {
-            let kept = remembered.state.newest > folded || keep(remembered);
-            freed += if kept { 0 } else { ENTRY_BYTES + key.as_str().len() };
-            kept
+            if remembered.state.newest > folded || keep(remembered) {
+                return true;
+            }
+            freed += ENTRY_BYTES + key.as_str().len();
+            if let Some(forgotten) = &mut forgotten {
+                forgotten.add(key);
+            }
+            false
         });
         self.bytes -= freed;
-        let forgotten = before - self.states.len();
-        self.complete &= forgotten == 0;
-        metrics::keys_remembered(-(forgotten as i64));
+        self.forgotten = forgotten.filter(Forgotten::is_useful);
+    }
+
+    fn report(&mut self) {
+        metrics::keys_remembered(self.states.len() as i64 - self.reported as i64);
+        self.reported = self.states.len();
     }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        metrics::keys_remembered(-(self.states.len() as i64));
+        metrics::keys_remembered(-(self.reported as i64));
     }
 }
 
@@ -124,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_began_empty_needs_no_store_until_something_is_forgotten() {
+    fn a_topic_that_began_empty_needs_no_store_for_keys_never_seen() {
         let mut keys = Keys::new(None, true);
         assert_eq!(keys.get(&key(1)), Some(KeyState::default()));
         keys.set(&key(1), state(0));
         keys.folded_to(Seq(0));
         keys.sweep(0);
-        assert_eq!(keys.get(&key(1)), None, "forgotten");
-        assert_eq!(keys.get(&key(2)), None, "so nothing is certain of others either");
+        assert_eq!(keys.get(&key(1)), None, "forgotten, but not that it was there");
+        assert_eq!(keys.get(&key(2)), Some(KeyState::default()), "this was never there");
         assert_eq!(keys.bytes(), 0);
     }
 
@@ -143,6 +165,7 @@ mod tests {
         keys.sweep(0);
         for n in 0..100 {
             assert_eq!(keys.get(&key(n)), (n > 49).then(|| state(n)), "key {n}");
+            assert_eq!(keys.knows(&key(n)), n > 49, "key {n}");
         }
     }
 

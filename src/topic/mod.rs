@@ -16,6 +16,7 @@ mod actor;
 mod admission;
 mod backoff;
 mod flight;
+mod forgotten;
 mod keys;
 mod memory;
 mod outcome;

@@ -36,12 +36,12 @@ impl Default for Settings {
             queue_events_max: 200_000,
             queue_bytes_max: 256 << 20,
             topic_queue_events_max: 20_000,
-            batch_events_max: 1000,
+            batch_events_max: 2000,
             batch_bytes_max: 1 << 20,
             commits_in_flight_max: 4,
             topic_idle: Duration::from_secs(60),
-            keys_bytes_max: 32 << 20,
-            unfolded_events_max: 100_000,
+            keys_bytes_max: 64 << 20,
+            unfolded_events_max: 200_000,
             threads: 1,
         }
     }

@@ -6,12 +6,15 @@
 //! byte for byte as it was sent.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -89,20 +92,41 @@ struct LineJson<'a> {
     #[serde(borrow, default)]
     metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    events: Option<Vec<EventJson<'a>>>,
+    events: Option<Vec<Object<EventJson<'a>>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupJson<'a> {
     #[serde(borrow)]
-    events: Vec<EventJson<'a>>,
+    events: Vec<Object<EventJson<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InvalidationJson {
     reason: Option<String>,
+}
+
+/// A JSON object. Serde by itself also takes an array for a struct, member by member.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// A text that is borrowed where it has no escapes.
@@ -131,7 +155,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// See [`BadInput`].
 pub fn line(bytes: Bytes) -> Result<Submitted, BadInput> {
     let input = text(bytes)?;
-    let line: LineJson<'_> = json(&input)?;
+    let Object(line): Object<LineJson<'_>> = json(&input)?;
     let Some(events) = line.events else {
         let event = EventJson {
             key: line.key,
@@ -164,7 +188,7 @@ pub fn line(bytes: Bytes) -> Result<Submitted, BadInput> {
 /// See [`BadInput`].
 pub fn event(bytes: Bytes) -> Result<Events, BadInput> {
     let input = text(bytes)?;
-    let event: EventJson<'_> = json(&input)?;
+    let Object(event): Object<EventJson<'_>> = json(&input)?;
     Ok(SmallVec::from_buf([content(event, &input, "")?]))
 }
 
@@ -174,7 +198,7 @@ pub fn event(bytes: Bytes) -> Result<Events, BadInput> {
 /// See [`BadInput`].
 pub fn transaction(bytes: Bytes) -> Result<Events, BadInput> {
     let input = text(bytes)?;
-    let parsed: GroupJson<'_> = json(&input)?;
+    let Object(parsed): Object<GroupJson<'_>> = json(&input)?;
     group(parsed.events, &input)
 }
 
@@ -187,7 +211,7 @@ pub fn invalidation(bytes: Bytes) -> Result<Option<Reason>, BadInput> {
         return Ok(None);
     }
     let input = text(bytes)?;
-    let InvalidationJson { reason } = owned_json(&input)?;
+    let Object(InvalidationJson { reason }) = json(&input)?;
     let reason = reason.map(|reason| Reason::parse(reason.into())).transpose();
     reason.map_err(|error| BadInput::invalid(error.to_string(), "/reason"))
 }
@@ -204,10 +228,6 @@ fn json<'a, T: Deserialize<'a>>(input: &'a ByteString) -> Result<T, BadInput> {
     serde_json::from_str(input).map_err(|error| bad_json::<T>(input, &error))
 }
 
-fn owned_json<T: DeserializeOwned>(input: &ByteString) -> Result<T, BadInput> {
-    json(input)
-}
-
 /// Describes an error; parses once more to find out where it is.
 fn bad_json<'a, T: Deserialize<'a>>(input: &'a str, error: &serde_json::Error) -> BadInput {
     if error.classify() != Category::Data {
@@ -215,8 +235,24 @@ fn bad_json<'a, T: Deserialize<'a>>(input: &'a str, error: &serde_json::Error) -
     }
     let mut deserializer = serde_json::Deserializer::from_str(input);
     let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err();
-    let pointer = path.map(|error| pointer(error.path()));
-    BadInput { malformed: false, detail: error.to_string(), pointer }
+    let detail = error.to_string();
+    // Of a member that is wrong as such, the path may be that of its object.
+    let member = ["unknown field `", "duplicate field `"].into_iter();
+    let member = member.filter_map(|begin| detail.strip_prefix(begin)?.split_once('`')).next();
+    let pointer = path.map(|error| {
+        let mut pointer = pointer(error.path());
+        let member = member.map(|(name, _)| format!("/{}", escaped(name)));
+        if let Some(member) = member.filter(|member| !pointer.ends_with(member)) {
+            pointer.push_str(&member);
+        }
+        pointer
+    });
+    BadInput { malformed: false, detail, pointer }
+}
+
+/// A member's name in a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -225,7 +261,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         let name = match segment {
             Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Map { key } => escaped(key),
             Segment::Enum { .. } | Segment::Unknown => continue,
         };
         pointer.push('/');
@@ -234,12 +270,12 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-fn group(events: Vec<EventJson<'_>>, input: &ByteString) -> Result<Events, BadInput> {
+fn group(events: Vec<Object<EventJson<'_>>>, input: &ByteString) -> Result<Events, BadInput> {
     if events.is_empty() {
         return Err(BadInput::invalid("a transaction has at least one event", "/events"));
     }
     let numbered = events.into_iter().enumerate();
-    numbered.map(|(n, event)| content(event, input, &format!("/events/{n}"))).collect()
+    numbered.map(|(n, Object(event))| content(event, input, &format!("/events/{n}"))).collect()
 }
 
 fn content(event: EventJson<'_>, input: &ByteString, at: &str) -> Result<Content, BadInput> {
@@ -324,6 +360,8 @@ mod tests {
             ("\u{feff}{\"key\":\"k\",\"data\":1}", true, None),
             ("{\"key\":\"k\",\"data\":1} x", true, None),
             ("[]", false, Some("")),
+            ("[\"k\",null,null,1]", false, Some("")),
+            ("{\"events\":[[\"k\",null,null,1]]}", false, Some("/events/0")),
             ("{\"data\":1}", false, Some("/key")),
             ("{\"key\":\"\",\"data\":1}", false, Some("/key")),
             ("{\"key\":\"a\\u0000\",\"data\":1}", false, Some("/key")),
@@ -370,5 +408,6 @@ mod tests {
         assert!(parse("{\"reason\":\"wrong\"}").is_ok_and(|reason| reason.is_some()));
         assert!(parse("{\"reason\":\"\"}").is_err());
         assert!(parse("{\"why\":\"\"}").is_err());
+        assert!(parse("[\"wrong\"]").is_err());
     }
 }

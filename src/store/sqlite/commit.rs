@@ -7,6 +7,9 @@
 //! certain. When it fails and the transaction is gone, the mark may be in the log, unsynced: this
 //! process does not see it, but the next one might, after a crash. The next transaction is
 //! written over it, and a topic's `open` is such a one: from then on the truth is what is read.
+//!
+//! A failed *fsync* is the exception: what the kernel has dropped after it may still be read, and
+//! trying again may wrongly succeed. There the process ends, and the next one reads the disk.
 
 use std::sync::Arc;
 
@@ -40,8 +43,22 @@ fn attempt(conn: &Connection, batches: &[Arc<Batch>]) -> rusqlite::Result<(Vec<F
             Ok((fates, true))
         }
         Err(error) if !conn.is_autocommit() => Err(error),
+        Err(error) if is_failed_fsync(&error) => end(&error),
         Err(error) => Ok((lost(fates, error), false)),
     }
+}
+
+fn is_failed_fsync(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
+}
+
+/// Ends the process, as `EX_IOERR` of sysexits.h. Everything that waits for an answer learns that
+/// its outcome is unknown: by the end of its connection.
+fn end(error: &rusqlite::Error) -> ! {
+    tracing::error!(%error, "the disk did not keep what was written; ending at once");
+    std::process::exit(74)
 }
 
 /// One batch, whole or not at all.
@@ -79,6 +96,14 @@ fn lost(fates: Vec<Fate>, error: rusqlite::Error) -> Vec<Fate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_fsync_is_told_from_other_failures() {
+        let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        assert!(is_failed_fsync(&error(rusqlite::ffi::SQLITE_IOERR_FSYNC)));
+        assert!(!is_failed_fsync(&error(rusqlite::ffi::SQLITE_IOERR_WRITE)));
+        assert!(!is_failed_fsync(&error(rusqlite::ffi::SQLITE_FULL)));
+    }
 
     #[test]
     fn a_lost_commit_leaves_open_only_what_could_have_been_in_it() {

@@ -212,9 +212,10 @@ impl TopicActor {
     }
 
     /// Events that are durable and that the surface does not cover yet.
-    fn unfolded(&self) -> u64 {
-        let head = self.durable.map_or(0, |durable| durable.head.seq.0 + 1);
-        head.saturating_sub(self.memory.keys.folded().map_or(0, |seq| seq.0 + 1))
+    pub(super) fn unfolded(&self) -> u64 {
+        let (Phase::Writing(_), Some(durable)) = (&self.phase, self.durable) else { return 0 };
+        let covered = self.memory.keys.folded().map_or(0, |seq| seq.0 + 1);
+        (durable.head.seq.0 + 1).saturating_sub(covered)
     }
 
     fn report_unfolded(&mut self, now: u64) {
@@ -348,23 +349,22 @@ impl TopicActor {
             metrics::acknowledged(flight.written);
             self.queue.settle(flight.commands);
         }
-        if matches!(self.phase, Phase::Writing(_)) {
-            self.report_unfolded(self.unfolded());
-        }
-        if self.unfolded() > self.settings.unfolded_events_max as u64 / 8 {
+        self.report_unfolded(self.unfolded());
+        if self.unfolded() > self.settings.unfolded_events_max as u64 / 2 {
             self.fold(ctx);
+        } else if self.queue.is_empty() {
+            self.set_timer(ctx);
         }
     }
 
     /// Brings the surface forward, in the background.
-    fn fold(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn fold(&mut self, ctx: &mut Context<Self>) {
         let (Phase::Writing(writing), Some(durable)) = (&self.phase, self.durable) else { return };
         if self.folding || self.memory.keys.folded() >= Some(durable.head.seq) {
             return;
         }
         self.folding = true;
         let (store, id, life) = (Arc::clone(&self.store), writing.id, self.life);
-        let (began, behind) = (Instant::now(), self.unfolded());
         let fold = async move { store.fold(id, durable.head.seq).await };
         ctx.spawn(fold.into_actor(self).map(move |folded, actor, ctx| {
             if actor.life != life {
@@ -372,7 +372,6 @@ impl TopicActor {
             }
             match folded {
                 Ok(seq) => {
-                    metrics::folded(behind, began.elapsed());
                     actor.folding = false;
                     actor.memory.keys.folded_to(seq);
                     actor.report_unfolded(actor.unfolded());

@@ -1,11 +1,15 @@
 //! What waits too long is answered; an actor that nobody needs ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{ActorContext as _, AsyncContext as _, Context};
 
 use super::super::outcome::WriteError;
 use super::TopicActor;
+
+/// A topic without work for this long has its surface brought forward: while there is work, its
+/// memory serves as well, and the store has better things to do.
+const QUIET: Duration = Duration::from_secs(1);
 
 impl TopicActor {
     /// One timer at a time: it looks after what waits too long, and ends the actor when nothing
@@ -13,6 +17,7 @@ impl TopicActor {
     pub(super) fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let due = match self.queue.oldest() {
             Some(oldest) => oldest.max(self.progress) + self.settings.write_timeout,
+            None if self.unfolded() > 0 => Instant::now() + QUIET,
             None => self.progress + self.settings.topic_idle,
         };
         match self.timer {
@@ -37,6 +42,7 @@ impl TopicActor {
                 self.give_up(&WriteError::Unavailable);
             }
             Some(_) => {}
+            None if quiet >= QUIET && self.unfolded() > 0 => self.fold(ctx),
             None if quiet < self.settings.topic_idle => {}
             None if self
                 .registry
