@@ -2,9 +2,11 @@
 
 mod bad_days;
 mod errors;
+mod instances;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod reads;
+mod replays;
 mod streams;
 mod support;
 mod writes;
