@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod errors;
+mod framing;
 mod instances;
 #[path = "../support/postgres.rs"]
 mod postgres;
