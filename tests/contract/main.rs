@@ -1,5 +1,6 @@
 //! The HTTP contract, on every back-end, and the command on bad days.
 
+mod access;
 mod bad_days;
 mod errors;
 mod framing;
