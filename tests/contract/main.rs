@@ -12,4 +12,5 @@ mod reads;
 mod replays;
 mod streams;
 mod support;
+mod trouble;
 mod writes;
