@@ -5,13 +5,13 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix_web::web::Data;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreUrl};
 use crate::domain::Timestamp;
@@ -67,7 +67,7 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
         _ = interrupt.recv() => {}
     }
     tracing::info!("shutting down");
-    app.begin_draining();
+    app.draining.cancel();
     if tokio::time::timeout(config.shutdown_timeout, topics.drain()).await.is_err() {
         tracing::warn!("some writes were not answered in time; their outcome is not known");
     }
@@ -155,7 +155,7 @@ pub fn app(
         guard: Guard::new(config.tokens.clone(), config.rate()),
         read_only: config.read_only,
         metrics,
-        draining: AtomicBool::new(false),
+        draining: CancellationToken::new(),
     }
 }
 

@@ -11,8 +11,9 @@ use tokio_postgres::NoTls;
 
 const DATA: usize = 200;
 
-/// SQLite: one thread, prepared inserts, `batch` events a transaction. Events a second.
-pub fn sqlite(path: &Path, events: usize, batch: usize) -> f64 {
+/// SQLite: one thread, prepared inserts, `batch` events a transaction, with or without a row of the
+/// surface for each. Events a second.
+pub fn sqlite(path: &Path, events: usize, batch: usize, surface: bool) -> f64 {
     let connection = rusqlite::Connection::open(path).expect("it opens");
     connection
         .execute_batch(
@@ -20,7 +21,9 @@ pub fn sqlite(path: &Path, events: usize, batch: usize) -> f64 {
              CREATE TABLE head (topic INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
              INSERT INTO head VALUES (1, -1);
              CREATE TABLE event (topic INTEGER, seq INTEGER, tx INTEGER, key TEXT, data TEXT,
-                digest BLOB, at INTEGER, PRIMARY KEY (topic, seq)) WITHOUT ROWID, STRICT;",
+                digest BLOB, at INTEGER, PRIMARY KEY (topic, seq)) WITHOUT ROWID, STRICT;
+             CREATE TABLE surface (topic INTEGER, key TEXT, seq INTEGER, PRIMARY KEY (topic, key))
+                WITHOUT ROWID, STRICT;",
         )
         .expect("it is SQL");
     let data = "x".repeat(DATA);
@@ -35,9 +38,18 @@ pub fn sqlite(path: &Path, events: usize, batch: usize) -> f64 {
         let mut insert = connection
             .prepare_cached("INSERT INTO event VALUES (1, ?1, ?1, ?2, ?3, ?4, 0)")
             .expect("it is SQL");
+        let mut upsert = connection
+            .prepare_cached(
+                "INSERT INTO surface VALUES (1, ?1, ?2)
+                 ON CONFLICT (topic, key) DO UPDATE SET seq = excluded.seq",
+            )
+            .expect("it is SQL");
         for n in first..first + batch {
             let key = format!("key-{n:016}");
-            insert.execute((n as i64, key, &data, [0_u8; 32])).expect("it runs");
+            insert.execute((n as i64, &key, &data, [0_u8; 32])).expect("it runs");
+            if surface {
+                upsert.execute((&key, n as i64)).expect("it runs");
+            }
         }
         connection.execute_batch("COMMIT").expect("it commits");
     }
@@ -51,12 +63,21 @@ async fn connect(url: &str) -> tokio_postgres::Client {
 }
 
 /// PostgreSQL: one connection, `batch` events a statement (and so a commit), conditional on the
-/// head, `in_flight` statements pipelined. Events a second.
-pub async fn postgres(url: &str, events: usize, batch: usize, in_flight: usize) -> f64 {
+/// head, `in_flight` statements pipelined, with or without a row of the surface for each event.
+/// Events a second.
+pub async fn postgres(
+    url: &str,
+    events: usize,
+    batch: usize,
+    in_flight: usize,
+    surface: bool,
+) -> f64 {
     let client = std::sync::Arc::new(connect(url).await);
     client
         .batch_execute(
-            "DROP TABLE IF EXISTS raw_event, raw_head;
+            "DROP TABLE IF EXISTS raw_event, raw_head, raw_surface;
+             CREATE TABLE raw_surface (topic bigint, key text COLLATE \"C\", seq bigint,
+                PRIMARY KEY (topic, key));
              CREATE TABLE raw_head (topic bigint PRIMARY KEY, seq bigint NOT NULL);
              INSERT INTO raw_head VALUES (1, -1);
              CREATE TABLE raw_event (topic bigint, seq bigint, tx bigint, at timestamptz,
@@ -65,17 +86,20 @@ pub async fn postgres(url: &str, events: usize, batch: usize, in_flight: usize) 
         )
         .await
         .expect("it is SQL");
-    let insert = client
-        .prepare(
-            "WITH g AS (UPDATE raw_head SET seq = $2 WHERE topic = 1 AND seq = $1 RETURNING topic),
+    let upsert = ", s AS (INSERT INTO raw_surface
+                SELECT g.topic, u.key, u.seq
+                FROM unnest($3::bigint[], $4::text[]) AS u(seq, key), g
+                ON CONFLICT (topic, key) DO UPDATE SET seq = excluded.seq)";
+    let upsert = if surface { upsert } else { "" };
+    let statement = format!(
+        "WITH g AS (UPDATE raw_head SET seq = $2 WHERE topic = 1 AND seq = $1 RETURNING topic),
              e AS (INSERT INTO raw_event
                 SELECT g.topic, u.seq, u.seq, now(), u.key, u.data, u.digest
                 FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bytea[])
-                    AS u(seq, key, data, digest), g)
-             SELECT count(*) FROM g",
-        )
-        .await
-        .expect("it is SQL");
+                    AS u(seq, key, data, digest), g){upsert}
+             SELECT count(*) FROM g"
+    );
+    let insert = client.prepare(&statement).await.expect("it is SQL");
     let data = "x".repeat(DATA);
     let began = Instant::now();
     let mut flights: VecDeque<BoxFuture<'static, i64>> = VecDeque::new();

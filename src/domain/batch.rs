@@ -14,7 +14,8 @@ pub struct TopicId(pub i64);
 ///
 /// Invariants: events are in order of seq without gaps and begin right after `expected`; the
 /// last one closes its transaction; `frontier` is the tree after the last event. A batch may
-/// have records and no events.
+/// have records and no events, or nothing at all: then it only asks whether the topic is where it
+/// was planned on.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The topic.
@@ -42,12 +43,6 @@ impl Batch {
     #[must_use]
     pub fn head(&self) -> Head {
         self.events.last().map(|event| event.version).or(self.expected)
-    }
-
-    /// Whether there is nothing in it that a store would have to keep.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.idempotency.is_empty() && self.producers.is_empty()
     }
 
     /// What the store keeps with the batch's last event.

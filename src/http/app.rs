@@ -1,10 +1,10 @@
 //! What all handlers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::auth::Guard;
 use crate::store::EventSourceReader;
@@ -39,19 +39,7 @@ pub struct App {
     pub read_only: bool,
     /// Renders the metrics; `None` where this process records none.
     pub metrics: Option<PrometheusHandle>,
-    /// The service is ending.
-    pub draining: AtomicBool,
-}
-
-impl App {
-    /// Whether the service is ending.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// From here on the service is not ready.
-    pub fn begin_draining(&self) {
-        self.draining.store(true, Ordering::Release);
-    }
+    /// Cancelled when the service begins to end: from there on it is not ready, and reads no more
+    /// of the bodies that it is reading.
+    pub draining: CancellationToken,
 }

@@ -75,8 +75,7 @@ pub(super) async fn append(
         }
     }
     let (chunks, answers) = mpsc::channel(CHUNKS_OPEN);
-    let limits = &app.limits;
-    let lines = Lines::new(body, limits.body_bytes_max, limits.stream_idle_timeout);
+    let lines = Lines::new(body, app.clone());
     let intake =
         Intake { app: app.clone(), session, producer, chunks, line: 0, draft: Draft::new() };
     actix_web::rt::spawn(intake.run(lines));

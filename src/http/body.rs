@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_ENCODING;
-use actix_web::web::Payload;
+use actix_web::web::{Data, Payload};
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
+use super::app::App;
 use super::problem::{ErrorCode, Problem};
 
 /// How much is decompressed at a time.
@@ -128,11 +129,12 @@ impl Body {
         }
     }
 
-    /// The whole body, at most `max` bytes, within `timeout`.
+    /// The whole body, within the service's limits.
     ///
     /// # Errors
-    /// `too-large`, `request-timeout`, `malformed`.
-    pub(super) async fn whole(mut self, max: usize, timeout: Duration) -> Result<Bytes, Problem> {
+    /// `too-large`, `request-timeout`, `malformed`, `shutting-down`.
+    pub(super) async fn whole(mut self, app: &App) -> Result<Bytes, Problem> {
+        let (max, timeout) = (app.limits.body_bytes_max, app.limits.body_timeout);
         let reading = async {
             let mut body = BytesMut::new();
             while let Some(piece) = self.next().await? {
@@ -144,7 +146,12 @@ impl Body {
             }
             Ok(body.freeze())
         };
-        tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(too_slow(timeout)))
+        let in_time = tokio::time::timeout(timeout, reading);
+        match app.draining.run_until_cancelled(in_time).await {
+            Some(Ok(body)) => body,
+            Some(Err(_)) => Err(too_slow(timeout)),
+            None => Err(shutting_down()),
+        }
     }
 }
 
@@ -159,8 +166,13 @@ fn unsupported() -> Problem {
     Problem::new(ErrorCode::UnsupportedMediaType, detail)
 }
 
+/// The service ends before the body does.
+fn shutting_down() -> Problem {
+    Problem::new(ErrorCode::ShuttingDown, "the service is shutting down")
+}
+
 /// The client was too slow.
-pub(super) fn too_slow(timeout: Duration) -> Problem {
+fn too_slow(timeout: Duration) -> Problem {
     let detail = format!("the body did not come within {} s", timeout.as_secs_f64());
     Problem::new(ErrorCode::RequestTimeout, detail)
 }
@@ -170,8 +182,7 @@ pub(super) struct Lines {
     body: Body,
     /// The begin of a line whose end has not come yet.
     begun: BytesMut,
-    line_max: usize,
-    idle: Duration,
+    app: Data<App>,
 }
 
 /// What comes next of a stream of lines.
@@ -183,18 +194,22 @@ pub(super) enum Piece {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body, line_max: usize, idle: Duration) -> Self {
-        Self { body, begun: BytesMut::new(), line_max, idle }
+    pub(super) fn new(body: Body, app: Data<App>) -> Self {
+        Self { body, begun: BytesMut::new(), app }
     }
 
     /// The next whole lines, as soon as there are any.
     ///
     /// # Errors
-    /// `too-large` for a line, `request-timeout`, `malformed`: no more lines can be read.
+    /// `too-large` for a line, `request-timeout`, `malformed`, `shutting-down`: no more lines can
+    /// be read.
     pub(super) async fn next(&mut self) -> Result<Piece, Problem> {
         loop {
-            let piece = tokio::time::timeout(self.idle, self.body.next()).await;
-            let Some(piece) = piece.unwrap_or_else(|_| Err(too_slow(self.idle)))? else {
+            let idle = self.app.limits.stream_idle_timeout;
+            let in_time = tokio::time::timeout(idle, self.body.next());
+            let piece = self.app.draining.run_until_cancelled(in_time).await;
+            let piece = piece.ok_or_else(shutting_down)?.map_err(|_| too_slow(idle))?;
+            let Some(piece) = piece? else {
                 return Ok(Piece::End(self.begun.split().freeze()));
             };
             let end = memchr::memrchr(b'\n', &piece);
@@ -204,8 +219,9 @@ impl Lines {
                 self.begun.extend_from_slice(&piece[end + 1..]);
                 return Ok(Piece::Lines(joined(begun, lines)));
             }
-            if self.begun.len() + piece.len() > self.line_max {
-                let detail = format!("the line is longer than {} bytes", self.line_max);
+            let line_max = self.app.limits.body_bytes_max;
+            if self.begun.len() + piece.len() > line_max {
+                let detail = format!("the line is longer than {line_max} bytes");
                 return Err(Problem::new(ErrorCode::TooLarge, detail));
             }
             self.begun.extend_from_slice(&piece);

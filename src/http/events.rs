@@ -4,10 +4,11 @@
 //! `from` or `to` cuts it; memory is bounded by what one scan of the store fetches, and a page by
 //! its bytes. A stream ends at the head that it began with.
 
+use actix_web::http::Method;
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::stream;
+use futures::stream::{self, Stream};
 
 use super::app::App;
 use super::auth::Reading;
@@ -23,7 +24,7 @@ use crate::wire::head::HeadJson;
 use crate::wire::read::put_event;
 
 /// A page ends, at the next end of a transaction, once it has this many bytes.
-const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: usize = 2 << 20;
 /// Events that are fetched at first; more, up to the second, as long as they are small.
 const FETCH: (usize, usize) = (16, 1024);
 /// Bytes that one fetch should not exceed by much.
@@ -112,13 +113,13 @@ pub(super) async fn events(
     let head = head_of(&app, &topic).await?;
     let bounded = query.text("limit").is_some();
     let scan = Scan { from, to: to.min(head.seq), limit, direction };
-    let fetch = FETCH.0.min(limit);
+    let fetch = FETCH.0.min(limit + 1);
     let walk = Walk { app, topic, key, scan, fetch, done: false };
     match media {
         Media::Json => page(walk, limit, head).await,
         Media::Ndjson => {
             let left = if bounded { limit } else { usize::MAX };
-            Ok(lines(walk, left, request_id(&request)))
+            Ok(lines(walk, left, &request))
         }
     }
 }
@@ -168,8 +169,11 @@ async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpRespons
             page.last = Some(read);
         }
         walk.fit(out.len() - before);
-        // One more than is wanted tells whether there is a next page.
-        walk.fetch = walk.fetch.min(limit.saturating_sub(page.count) + 1);
+        if page.count < limit {
+            // One more than is wanted tells whether there is a next page. Once there are enough,
+            // a transaction is being closed, and that may take many.
+            walk.fetch = walk.fetch.min(limit - page.count + 1);
+        }
     };
     let head_json = serde_json::to_string(&HeadJson::from(head)).expect("a head is JSON");
     let next = next.map_or_else(|| "null".into(), |seq| seq.to_string());
@@ -181,7 +185,8 @@ async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpRespons
 }
 
 /// Streams events as lines, at most `left` of them and then those that close the transaction.
-fn lines(walk: Walk, left: usize, request_id: String) -> HttpResponse {
+fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
+    let request_id = request_id(request);
     let page = Page {
         limit: left,
         close: walk.key.is_none(),
@@ -209,10 +214,25 @@ fn lines(walk: Walk, left: usize, request_id: String) -> HttpResponse {
                 page.last = Some(read);
             }
             walk.fit(out.len());
-            Some((Ok::<_, Problem>(out.freeze()), Some((walk, page))))
+            Some((Ok(out.freeze()), Some((walk, page))))
         }
     });
-    HttpResponse::Ok().content_type("application/x-ndjson").streaming(pieces)
+    streamed(request, "application/x-ndjson", pieces)
+}
+
+/// Answers with a stream; HEAD with its headers alone, because the framework would read all of
+/// the stream and throw it away.
+pub(super) fn streamed(
+    request: &HttpRequest,
+    media: &'static str,
+    pieces: impl Stream<Item = Result<Bytes, Problem>> + 'static,
+) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.content_type(media);
+    if request.method() == Method::HEAD {
+        return response.streaming(stream::empty::<Result<Bytes, Problem>>());
+    }
+    response.streaming(pieces)
 }
 
 /// The last line of a stream that cannot go on.
@@ -262,7 +282,7 @@ pub(super) async fn transaction(
             }
         }
     });
-    Ok(HttpResponse::Ok().content_type("application/json").streaming(pieces))
+    Ok(streamed(&request, "application/json", pieces))
 }
 
 fn put_events(out: &mut BytesMut, events: &[ReadEvent], first: bool) {

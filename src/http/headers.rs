@@ -64,14 +64,16 @@ pub(super) fn accept(request: &HttpRequest) -> Result<Media, Problem> {
     let mut any = false;
     for value in request.headers().get_all(ACCEPT) {
         let value = value.to_str().map_err(|_| bad("the header Accept is not ASCII"))?;
-        for range in value.split(',') {
+        let value = value.to_ascii_lowercase();
+        for range in value.split(',').filter(|range| !range.trim().is_empty()) {
             any = true;
             let mut parts = range.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let media = parts.next().unwrap_or_default();
             let quality = parts.find_map(|part| part.strip_prefix("q="));
-            let quality = quality.map_or(Ok(1.0), str::parse::<f32>);
-            let quality = quality.map_err(|_| bad("the header Accept cannot be read"))?;
-            match media.as_str() {
+            let quality = quality.map_or(Ok(1.0), str::parse::<f32>).ok();
+            let quality = quality.filter(|quality| (0.0..=1.0).contains(quality));
+            let quality = quality.ok_or_else(|| bad("the header Accept cannot be read"))?;
+            match media {
                 "application/json" => json = Some(quality),
                 "application/x-ndjson" => ndjson = Some(quality),
                 "application/*" => ranges.0 = Some(quality),

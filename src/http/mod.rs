@@ -30,7 +30,7 @@ use problem::{ErrorCode, Extra, Problem};
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may go on sending after its request was answered, before it is cut off.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(2);
 /// How long a connection without a request is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -105,7 +105,11 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(surface::surface))
                 .route(web::head().to(surface::surface)),
         )
-        .service(resource("/metrics", "GET").route(web::get().to(ops::metrics)))
+        .service(
+            resource("/metrics", READ)
+                .route(web::get().to(ops::metrics))
+                .route(web::head().to(ops::metrics)),
+        )
         .service(
             resource("/health/live", READ)
                 .route(web::get().to(ops::live))
@@ -116,7 +120,11 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(ops::ready))
                 .route(web::head().to(ops::ready)),
         )
-        .service(resource("/version", "GET").route(web::get().to(ops::version)))
+        .service(
+            resource("/version", READ)
+                .route(web::get().to(ops::version))
+                .route(web::head().to(ops::version)),
+        )
         .default_service(web::to(nowhere));
 }
 

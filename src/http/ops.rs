@@ -35,7 +35,7 @@ pub(super) async fn live() -> HttpResponse {
 
 /// `GET /health/ready`
 pub(super) async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
-    if app.is_draining() {
+    if app.draining.is_cancelled() {
         return Err(Problem::new(ErrorCode::ShuttingDown, "the service is shutting down"));
     }
     let up = tokio::time::timeout(PING, app.reader.ping()).await.is_ok_and(|ping| ping.is_ok());
@@ -52,6 +52,7 @@ pub(super) async fn version() -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
+        "rust": env!("CARGO_PKG_RUST_VERSION"),
         "api": "v1",
     }))
 }

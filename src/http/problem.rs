@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use crate::domain::{Head, NameError, Rejection};
+use crate::metrics;
 use crate::store::StoreError;
 use crate::topic::WriteError;
 use crate::wire::head::HeadJson;
@@ -376,17 +377,62 @@ impl From<Rejection> for Problem {
     }
 }
 
-/// A read failed. The cause goes to the log, where the caller adds what it was doing.
+/// A read failed. The cause goes to the log here, because no client may see it and nobody else
+/// gets hold of it.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        metrics::store_error("read");
         match error {
             StoreError::Unavailable(_) | StoreError::ReadOnly(_) => {
+                tracing::warn!(%error, "a read failed");
                 Self::new(ErrorCode::Unavailable, "the store does not answer now")
             }
-            StoreError::Corrupt(_) => Self::new(
-                ErrorCode::Internal,
-                "what the store keeps makes no sense; the operator's log says more",
-            ),
+            StoreError::Corrupt(_) => {
+                tracing::error!(%error, "a read failed");
+                Self::new(
+                    ErrorCode::Internal,
+                    "what the store keeps makes no sense; the operator's log says more",
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::store::Cause;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_failed_read_is_in_the_log_and_not_in_the_answer() {
+        for error in [StoreError::Unavailable, StoreError::ReadOnly, StoreError::Corrupt] {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            let problem = tracing::subscriber::with_default(subscriber, || {
+                Problem::from(error(Cause::new("page 7 is torn")))
+            });
+            let text = String::from_utf8(log.0.lock().clone()).expect("UTF-8");
+            assert!(text.contains("page 7 is torn"), "{text}");
+            assert!(!format!("{problem:?}").contains("page 7"), "{problem:?}");
         }
     }
 }

@@ -18,12 +18,13 @@ impl Query {
     /// Reads the query string of a request that knows these parameters.
     ///
     /// # Errors
-    /// `malformed`, for the first parameter that is unknown, repeated or not UTF-8.
+    /// `malformed`, for the first parameter that is unknown, repeated or wrongly encoded.
     pub(super) fn parse(text: &str, known: &[&'static str]) -> Result<Self, Problem> {
         let mut parameters: Vec<(&'static str, String)> = Vec::new();
         for parameter in text.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
+            let unreadable = |what: &str| bad(format!("{what} is not percent-encoded UTF-8"));
+            let name = decode(name).ok_or_else(|| unreadable("the name of a parameter"))?;
             let Some(name) = known.iter().find(|known| **known == name) else {
                 let known = if known.is_empty() { "none".into() } else { known.join(", ") };
                 return Err(bad(format!("unknown parameter {name:?}; known: {known}")));
@@ -31,6 +32,7 @@ impl Query {
             if parameters.iter().any(|(other, _)| other == name) {
                 return Err(bad(format!("parameter {name} is given more than once")));
             }
+            let value = decode(value).ok_or_else(|| unreadable(&format!("parameter {name}")))?;
             parameters.push((*name, value));
         }
         Ok(Self { parameters })
@@ -75,10 +77,17 @@ pub(super) fn position(text: &str) -> Option<u64> {
     (number < POSITION_MAX).then_some(number)
 }
 
-fn decode(text: &str) -> Result<String, Problem> {
+/// The text that was encoded, as forms do it: `+` is a space. A `%` that begins no escape is a
+/// client that forgot to encode; what it meant is not guessed.
+fn decode(text: &str) -> Option<String> {
+    let escape = |rest: &str| {
+        rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(escape) {
+        return None;
+    }
     let text = text.replace('+', " ");
-    let decoded = percent_decode_str(&text).decode_utf8();
-    decoded.map(String::from).map_err(|_| bad("the query is not UTF-8".into()))
+    percent_decode_str(&text).decode_utf8().ok().map(String::from)
 }
 
 #[cfg(test)]
@@ -95,7 +104,15 @@ mod tests {
 
     #[test]
     fn everything_else_is_an_error_that_names_it() {
-        for (text, named) in [("x=1", "\"x\""), ("a=1&a=2", "a "), ("a=%ff", "UTF-8")] {
+        for (text, named) in [
+            ("x=1", "\"x\""),
+            ("a=1&a=2", "a "),
+            ("a=%ff", "a is not percent-encoded UTF-8"),
+            ("a=100%", "a is not percent-encoded UTF-8"),
+            ("a=%4", "a is not percent-encoded UTF-8"),
+            ("a=%é1", "a is not percent-encoded UTF-8"),
+            ("%ff=1", "name of a parameter"),
+        ] {
             let error = Query::parse(text, &["a"]).err().expect(text);
             assert!(error.detail.contains(named), "{text}: {}", error.detail);
         }

@@ -10,7 +10,7 @@ use futures::stream;
 
 use super::app::App;
 use super::auth::Reading;
-use super::events::{failure, head_of, key};
+use super::events::{failure, head_of, key, streamed};
 use super::headers::{Media, accept, accept_json};
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
@@ -20,7 +20,7 @@ use crate::store::{KeyRange, SurfaceScan};
 use crate::wire::read::put_event;
 
 /// A page ends once it has this many bytes.
-const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: usize = 2 << 20;
 /// Events that are fetched at first, and at most.
 const FETCH: (usize, usize) = (16, 1024);
 /// Bytes that one fetch should not exceed by much.
@@ -70,7 +70,7 @@ pub(super) async fn surface(
         Media::Json => page(walk, limit).await,
         Media::Ndjson => {
             let left = if bounded { limit } else { usize::MAX };
-            Ok(lines(walk, left, request_id(&request)))
+            Ok(lines(walk, left, &request))
         }
     }
 }
@@ -159,7 +159,8 @@ async fn page(mut walk: Walk, limit: usize) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().content_type("application/json").body(out.freeze()))
 }
 
-fn lines(walk: Walk, left: usize, request_id: String) -> HttpResponse {
+fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
+    let request_id = request_id(request);
     let pieces = stream::unfold(Some((walk, left)), move |state| {
         let request_id = request_id.clone();
         async move {
@@ -176,8 +177,8 @@ fn lines(walk: Walk, left: usize, request_id: String) -> HttpResponse {
             }
             walk.fit(out.len());
             let left = left - events.len();
-            Some((Ok::<_, Problem>(out.freeze()), Some((walk, left))))
+            Some((Ok(out.freeze()), Some((walk, left))))
         }
     });
-    HttpResponse::Ok().content_type("application/x-ndjson").streaming(pieces)
+    streamed(request, "application/x-ndjson", pieces)
 }

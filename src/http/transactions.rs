@@ -38,15 +38,13 @@ pub(super) async fn write(
     let precondition = precondition(&request)?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
-    let limits = &app.limits;
-    let body = Body::new(&request, payload)?.whole(limits.body_bytes_max, limits.body_timeout);
-    let body = body.await?;
+    let body = Body::new(&request, payload)?.whole(&app).await?;
     let idempotency = name.map(|name| idempotency(name, "transaction", media, &body));
     let events = match media {
         Media::Json => submitted::transaction(body)?,
         Media::Ndjson => lines(&body)?,
     };
-    check(&events, limits)?;
+    check(&events, &app.limits)?;
     let command = Write { events, precondition, idempotency, producer: None };
     let receipt = app.topics.submit(&topic, Command::Write(command)).await?;
     let mut response = written(&receipt);
@@ -63,12 +61,10 @@ pub(super) async fn write_one(
     let precondition = precondition(&request)?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
-    let limits = &app.limits;
-    let body = Body::new(&request, payload)?.whole(limits.body_bytes_max, limits.body_timeout);
-    let body = body.await?;
+    let body = Body::new(&request, payload)?.whole(&app).await?;
     let idempotency = name.map(|name| idempotency(name, "event", Media::Json, &body));
     let events = submitted::event(body)?;
-    check(&events, limits)?;
+    check(&events, &app.limits)?;
     let command = Write { events, precondition, idempotency, producer: None };
     let receipt = app.topics.submit(&topic, Command::Write(command)).await?;
     Ok(written(&receipt).json(receipt.acks.first().map(AckJson::from)))
@@ -82,11 +78,13 @@ pub(super) async fn invalidate(
 ) -> Result<HttpResponse, Problem> {
     Query::parse(request.query_string(), &[])?;
     let transaction = transaction_in_path(&request)?;
+    if precondition(&request)?.is_some() {
+        let detail = "an invalidation takes no If-Match or If-None-Match";
+        return Err(Problem::new(ErrorCode::Malformed, detail));
+    }
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
-    let limits = &app.limits;
-    let body = Body::new(&request, payload)?.whole(limits.body_bytes_max, limits.body_timeout);
-    let body = body.await?;
+    let body = Body::new(&request, payload)?.whole(&app).await?;
     if !body.is_empty() && content_type(&request)? != Media::Json {
         let detail = "Content-Type must be application/json";
         return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));

@@ -7,17 +7,17 @@ use super::recovery::Durable;
 use crate::domain::{Batch, BatchMark, EventBody, Seq};
 use crate::metrics::{self, Written};
 
-/// A stretch of planned commands, and the batch that they became, if anything is to be written.
+/// A stretch of planned commands, and the batch that they became.
 pub(super) struct Flight {
     /// Counts the flights of one life of the actor.
     pub(super) number: u64,
     /// How many commands of the queue it settles.
     pub(super) commands: usize,
-    /// `None` where nothing had to be written: all duplicates, or all refused.
-    pub(super) batch: Option<Arc<Batch>>,
+    /// May be empty: all duplicates, or all refused.
+    pub(super) batch: Arc<Batch>,
     /// When the batch was sent.
     pub(super) sent: Instant,
-    /// The batch is durable, or there is none.
+    /// The batch is durable.
     pub(super) landed: bool,
     /// What the commands did.
     pub(super) written: Written,
@@ -34,23 +34,20 @@ impl Flight {
 
     /// The batch's place and mark, where it has events: by these the store can be asked for it.
     pub(super) fn mark(&self) -> Option<(Seq, BatchMark)> {
-        let batch = self.batch.as_ref()?;
-        batch.events.last().map(|event| (event.version.seq, batch.mark()))
+        self.batch.events.last().map(|event| (event.version.seq, self.batch.mark()))
     }
 
     /// What is durable once this has landed, where it has events.
     pub(super) fn durable(&self) -> Option<Durable> {
-        let batch = self.batch.as_ref()?;
-        let head = batch.events.last()?.version;
-        Some(Durable { head, root: batch.frontier.root() })
+        let head = self.batch.events.last()?.version;
+        Some(Durable { head, root: self.batch.frontier.root() })
     }
 
     /// Whether nothing may be planned before this has landed: after an invalidation the surface
     /// has to be folded; and a batch without events leaves no head for its successor to be
     /// conditional on.
     pub(super) fn bars(&self) -> bool {
-        let bars = |batch: &Arc<Batch>| batch.events.is_empty() || !batch.invalidations.is_empty();
-        self.batch.as_ref().is_some_and(bars)
+        self.batch.events.is_empty() || !self.batch.invalidations.is_empty()
     }
 }
 

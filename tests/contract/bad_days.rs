@@ -182,6 +182,30 @@ async fn told_to_stop_it_answers_what_it_has_admitted_and_exits_with_0() {
 }
 
 #[tokio::test]
+async fn a_silent_stream_is_told_that_the_service_ends() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut tidelog = Tidelog::start("memory:", &[]);
+    let address = tidelog.url.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: t\r\n\
+        Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n\
+        15\r\n{\"key\":\"k\",\"data\":1}\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    let mut answer = String::new();
+    let mut buffer = [0; 4096];
+    while !answer.contains("\"line\":1") {
+        let count = stream.read(&mut buffer).await.expect("it is received");
+        assert!(count > 0, "the answer ended: {answer}");
+        answer.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    tidelog.signal(Signal::SIGTERM);
+    stream.read_to_string(&mut answer).await.expect("it is received");
+    assert!(answer.contains("\"code\":\"shutting-down\""), "{answer}");
+    assert!(answer.contains("{\"summary\":{\"lines\":1,"), "{answer}");
+    assert_eq!(tidelog.wait().code(), Some(0));
+}
+
+#[tokio::test]
 async fn postgres_goes_away_under_load_and_comes_back() {
     let cluster = Cluster::new(&[]);
     let url = cluster.database();

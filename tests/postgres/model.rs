@@ -50,7 +50,7 @@ impl Pair {
                 break; // As the topic's writer would: these wait for the next batch.
             }
             let unwritten = batch.events.len();
-            if unwritten == 0 && batch.is_empty() {
+            if unwritten == 0 && batch.idempotency.is_empty() && batch.producers.is_empty() {
                 self.writer.mind = Mind::default();
             }
             let mut learned = std::mem::take(&mut self.writer.mind);
@@ -71,9 +71,6 @@ impl Pair {
             let _ = planner.decide(&command, mind, &mut batch);
         }
         self.writer.planner.seal(&mut batch);
-        if batch.is_empty() {
-            return;
-        }
         self.ends.extend(batch.events.iter().filter(|e| e.last).map(|e| e.version));
         let other = Batch { topic: self.topic, ..batch.clone() };
         self.memory.append(Arc::new(batch)).await.expect("memory takes it");

@@ -37,6 +37,10 @@ fn a_second_process_is_told_that_the_file_is_in_use_and_by_whom() {
     let alias = place.path().with_file_name("alias.db");
     std::os::unix::fs::symlink(place.path(), &alias).unwrap();
     assert!(matches!(refusal(&Config::new(alias)), OpenError::InUse(_)), "by another name");
+    let hard = place.path().with_file_name("hard.db");
+    std::fs::hard_link(place.path(), &hard).unwrap();
+    assert!(matches!(refusal(&Config::new(&hard)), OpenError::InUse(_)), "by a hard link");
+    std::fs::remove_file(hard).unwrap();
     drop(store);
     drop(place.open());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tidelog::domain::Receipt;
+use tidelog::domain::{Command, Receipt};
 use tidelog::topic::{Outcome, Settings, Topics, WriteError};
 
 use crate::support::*;
@@ -234,6 +234,56 @@ async fn a_store_that_lost_what_it_had_acknowledged_is_not_written_to() {
         assert_eq!(outcome, Err(WriteError::Unavailable), "{key}");
     }
     assert!(store.log(&topic()).await.is_empty());
+}
+
+/// Found by an attack: a decision that writes nothing was answered from memory alone.
+#[actix_rt::test]
+async fn what_another_service_wrote_is_known_before_anything_is_answered() {
+    use tidelog::domain::{Precondition, ProducerId, ProducerLine, Rejection, Seq, Write};
+    let store = FaultyStore::new();
+    let one = Topics::new(Arc::clone(&store) as _, settings());
+    let other = Topics::new(Arc::clone(&store) as _, settings());
+    let topic = topic();
+    let single = |key: &str, data: &str| match write(key, data) {
+        Command::Write(write) => write,
+        _ => unreachable!("it is a write"),
+    };
+    let mut seqs = Vec::new();
+    for (service, data) in [(&one, "1"), (&other, "2"), (&one, "1"), (&one, "1"), (&other, "1")] {
+        let receipt = service.submit(&topic, write("k", data)).await.unwrap();
+        seqs.push((seq(&receipt), receipt.acks[0].duplicate));
+    }
+    assert_eq!(seqs, [(0, false), (1, false), (2, false), (2, true), (2, true)]);
+
+    // The other invalidates what this one knows.
+    other.submit(&topic, invalidate(2)).await.unwrap();
+    let again = one.submit(&topic, write("k", "1")).await.unwrap();
+    assert!(!again.acks[0].duplicate, "invalidated events are no ground for duplicates");
+
+    // Conditions are decided on what is there, not on what was known.
+    other.submit(&topic, write("x", "1")).await.unwrap();
+    let head = store.log(&topic).await.len() as u64 - 1;
+    let precondition = Some(Precondition::HeadIs(Seq(head)));
+    let held = one.submit(&topic, Command::Write(Write { precondition, ..single("y", "1") })).await;
+    assert!(held.is_ok(), "{held:?}");
+    let stale = Command::Write(Write { precondition, ..single("z", "1") });
+    let refused = other.submit(&topic, stale).await;
+    assert!(
+        matches!(&refused, Err(WriteError::Rejected(Rejection::PreconditionFailed(Some(version))))
+            if version.seq == Seq(head + 1)),
+        "{refused:?}"
+    );
+
+    // A producer that goes from one to the other.
+    let line = |line: u64| {
+        let producer = ProducerId::parse("p").expect("a producer id");
+        let producer = Some(ProducerLine { producer, epoch: 0, line });
+        Command::Write(Write { producer, ..single(&format!("p{line}"), "1") })
+    };
+    for (n, service) in [&one, &other, &one, &one, &other].into_iter().enumerate() {
+        let receipt = service.submit(&topic, line(n as u64)).await;
+        assert!(receipt.is_ok(), "line {n}: {receipt:?}");
+    }
 }
 
 #[actix_rt::test]

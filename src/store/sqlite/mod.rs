@@ -23,7 +23,6 @@ mod schema;
 mod surface;
 mod writer;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -75,7 +74,7 @@ pub struct SqliteStore {
     // In this order they are dropped: the lock goes when nothing is written any more.
     writer: Writer,
     readers: Readers,
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<schema::Lock>>,
 }
 
 impl SqliteStore {

@@ -29,7 +29,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 pub struct Prepared {
     pub place: Place,
     /// Holds the file for this process, for as long as it lives.
-    pub lock: File,
+    pub lock: Lock,
     pub writer: Connection,
 }
 
@@ -71,7 +71,38 @@ fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(fs::canonicalize(directory).map_err(failed)?.join(name))
 }
 
-fn take_lock(path: &Path) -> Result<File, OpenError> {
+/// What keeps other processes out, for as long as it lives.
+pub struct Lock {
+    _side: File,
+    /// The database file itself, by whatever name: it may have another one (a hard link, a bind
+    /// mount), beside which there is another side file. It must not be closed before SQLite has
+    /// closed the file: that would drop SQLite's own locks.
+    _database: File,
+}
+
+fn take_lock(path: &Path) -> Result<Lock, OpenError> {
+    let side = lock_side_file(path)?;
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+    let database = options.open(path).map_err(|error| io_error(path, &error))?;
+    match database.try_lock() {
+        Ok(()) => Ok(Lock { _side: side, _database: database }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(format!(
+            "{} is in use by another process, under another name of the same file. One process \
+             writes a database file: stop that one, or give this one a file of its own",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(cannot_lock(path, &error)),
+    }
+}
+
+fn cannot_lock(path: &Path, error: &io::Error) -> OpenError {
+    OpenError::Unsuitable(format!(
+        "{} cannot be locked ({error}). Keep it on a local file system that has locks",
+        path.display()
+    ))
+}
+
+fn lock_side_file(path: &Path) -> Result<File, OpenError> {
     let mut lock_path = OsString::from(path);
     lock_path.push(".lock");
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
@@ -88,13 +119,7 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
             );
             return Err(OpenError::InUse(text));
         }
-        Err(TryLockError::Error(error)) => {
-            let text = format!(
-                "{} cannot be locked ({error}). Keep it on a local file system that has locks",
-                path.display()
-            );
-            return Err(OpenError::Unsuitable(text));
-        }
+        Err(TryLockError::Error(error)) => return Err(cannot_lock(path, &error)),
     }
     // For the message above, and only for it: what counts is the lock.
     let holder = format!("process {}\n", std::process::id());

@@ -184,8 +184,6 @@ impl TopicActor {
                 Gathered::Plan(count) => {
                     let count = if self.one_by_one > 0 { 1 } else { count };
                     self.plan(count, oldest, ctx);
-                    // What was all duplicates or refused may be answered already.
-                    self.settle(ctx);
                 }
             }
         }
@@ -193,9 +191,8 @@ impl TopicActor {
 
     /// Whether a further batch may be planned now.
     fn may_plan(&mut self, ctx: &mut Context<Self>) -> bool {
-        let sent = self.in_flight.iter().filter(|flight| flight.batch.is_some()).count();
         let max = if self.one_by_one > 0 { 1 } else { self.settings.commits_in_flight_max.max(1) };
-        if sent >= max || self.in_flight.back().is_some_and(Flight::bars) {
+        if self.in_flight.len() >= max || self.in_flight.back().is_some_and(Flight::bars) {
             return false;
         }
         if self.fold_first > self.memory.keys.folded() {
@@ -284,21 +281,21 @@ impl TopicActor {
         memory.keys.sweep(self.settings.keys_bytes_max);
         self.one_by_one = self.one_by_one.saturating_sub(count);
 
+        // Also a batch without anything in it goes to the store: that the topic is still where these
+        // decisions were made, and still ours, is only true once the store says so.
         let written = metrics::Written { duplicates, replayed, ..written(&batch) };
-        let batch = (!batch.is_empty()).then(|| Arc::new(batch));
-        let (number, sent) = (self.flights, Instant::now());
+        let batch = Arc::new(batch);
+        let (number, sent, life) = (self.flights, Instant::now(), self.life);
         self.flights += 1;
-        if let Some(batch) = &batch {
-            metrics::commit_sent(batch.events.len(), oldest.elapsed());
-            let (append, life) = (self.store.append(Arc::clone(batch)), self.life);
-            ctx.spawn(append.into_actor(self).map(move |outcome, actor, ctx| {
-                if actor.life == life {
-                    actor.appended(number, outcome, ctx);
-                }
-            }));
-        }
-        let landed = batch.is_none();
-        self.in_flight.push_back(Flight { number, commands: count, batch, sent, landed, written });
+        metrics::commit_sent(batch.events.len(), oldest.elapsed());
+        let append = self.store.append(Arc::clone(&batch));
+        ctx.spawn(append.into_actor(self).map(move |outcome, actor, ctx| {
+            if actor.life == life {
+                actor.appended(number, outcome, ctx);
+            }
+        }));
+        let flight = Flight { number, commands: count, batch, sent, landed: false, written };
+        self.in_flight.push_back(flight);
     }
 
     fn appended(&mut self, number: u64, outcome: Result<(), AppendError>, ctx: &mut Context<Self>) {
@@ -337,14 +334,13 @@ impl TopicActor {
             let flight = self.in_flight.pop_front().expect("there is a front");
             self.progress = Instant::now();
             self.durable = flight.durable().or(self.durable);
-            if let Some(batch) = &flight.batch {
-                self.memory.batch_durable(batch, self.in_flight.is_empty());
-                if !batch.invalidations.is_empty() {
-                    // Keys fell back to earlier events: only the store knows to which.
-                    let folded = self.memory.keys.folded();
-                    self.memory = Memory::new(folded, false);
-                    self.fold_first = batch.head().map(|head| head.seq);
-                }
+            let batch = &flight.batch;
+            self.memory.batch_durable(batch, self.in_flight.is_empty());
+            if !batch.invalidations.is_empty() {
+                // Keys fell back to earlier events: only the store knows to which.
+                let folded = self.memory.keys.folded();
+                self.memory = Memory::new(folded, false);
+                self.fold_first = batch.head().map(|head| head.seq);
             }
             metrics::acknowledged(flight.written);
             self.queue.settle(flight.commands);
