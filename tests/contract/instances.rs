@@ -27,10 +27,7 @@ async fn what_one_service_wrote_the_other_knows() {
     }
 }
 
-// What writes nothing (a duplicate, a condition that does not hold) is answered from memory, and
-// nothing tells a service that it has lost the topic before it writes again.
 #[tokio::test]
-#[ignore = "fails: a service that has lost a topic still answers duplicates from its memory"]
 async fn a_b_a_over_both_is_three_events() {
     let backend = Backend::postgres();
     let [one, other] = two(&backend).await;
@@ -40,7 +37,6 @@ async fn a_b_a_over_both_is_three_events() {
 }
 
 #[tokio::test]
-#[ignore = "fails: a service that has lost a topic still judges conditions by its memory"]
 async fn a_condition_on_what_the_other_wrote_holds() {
     let backend = Backend::postgres();
     let [one, other] = two(&backend).await;
