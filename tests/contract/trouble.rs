@@ -2,6 +2,7 @@
 //! takes effect once, whatever is killed in between.
 
 use std::io::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -126,23 +127,25 @@ async fn producers_send_again_after_kills_on_postgres() {
 }
 
 /// PostgreSQL goes, as told, and comes again, until `load` has come through it.
-async fn through_outages(cluster: &Cluster, done: &AtomicU64, over: &AtomicBool) {
+async fn through_outages(cluster: &Arc<Cluster>, done: &AtomicU64, over: &AtomicBool) {
     for how in [Stop::Immediate, Stop::Fast, Stop::Immediate] {
         let target = done.load(Ordering::Relaxed) + 500;
         while done.load(Ordering::Relaxed) < target {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::task::block_in_place(|| {
+        let cluster = Arc::clone(cluster);
+        let outage = tokio::task::spawn_blocking(move || {
             cluster.stop(how);
             cluster.start();
         });
+        outage.await.expect("it starts again");
     }
     over.store(true, Ordering::Relaxed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn producers_and_idempotent_writers_survive_outages_of_postgres() {
-    let cluster = Cluster::new(&[]);
+    let cluster = Arc::new(Cluster::new(&[]));
     let url = cluster.database();
     let tidelog = Tidelog::start(&url, &["--write-timeout", "1s"]);
     let (done, over) = (AtomicU64::new(0), AtomicBool::new(false));
