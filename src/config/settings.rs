@@ -52,7 +52,7 @@ settings! {
         /// Memory for what is known about keys, of each topic.
         keys_bytes_max: usize as Size = "64MiB" in "64KiB" to "64GiB";
         /// Most events that a surface may be behind its topic before writing waits for it.
-        unfolded_events_max: usize as Count = "200000" in "1000" to "10000000";
+        unfolded_events_max: usize as Count = "300000" in "1000" to "10000000";
     }
     "Requests" {
         /// Largest event.

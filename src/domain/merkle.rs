@@ -103,7 +103,7 @@ pub fn leaf_bytes(event: &Event) -> Vec<u8> {
         EventBody::Content(content) => {
             out.push(0);
             put_text(&mut out, content.key.as_str());
-            put_text(&mut out, &content.hash.text());
+            content.hash.with_text(|text| put_text(&mut out, text));
             put_option(&mut out, content.event_type.as_ref().map(|t| t.as_str()), put_text);
             put_option(&mut out, content.data.content_type().map(|t| t.as_str()), put_text);
             out.extend(content.digest);

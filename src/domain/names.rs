@@ -144,8 +144,20 @@ impl ContentHash {
     #[must_use]
     pub fn text(&self) -> ByteString {
         match &self.0 {
-            HashText::Sha256(digest) => hex::encode(digest).into(),
+            HashText::Sha256(_) => self.with_text(|text| text.into()),
             HashText::Other(text) => text.clone(),
+        }
+    }
+
+    /// Shows the hash as text, without memory of its own.
+    pub fn with_text<T>(&self, use_it: impl FnOnce(&str) -> T) -> T {
+        match &self.0 {
+            HashText::Sha256(digest) => {
+                let mut hex = [0; 64];
+                hex::encode_to_slice(digest, &mut hex).expect("two characters for each byte");
+                use_it(str::from_utf8(&hex).expect("hexadecimal digits are ASCII"))
+            }
+            HashText::Other(text) => use_it(text),
         }
     }
 

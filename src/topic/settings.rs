@@ -41,7 +41,7 @@ impl Default for Settings {
             commits_in_flight_max: 4,
             topic_idle: Duration::from_secs(60),
             keys_bytes_max: 64 << 20,
-            unfolded_events_max: 200_000,
+            unfolded_events_max: 300_000,
             threads: 1,
         }
     }

@@ -50,9 +50,12 @@ pub enum LineJson {
     Event {
         /// From 1.
         line: u64,
-        /// Where the event is.
-        #[serde(flatten)]
-        ack: AckJson,
+        /// Position of the event.
+        seq: u64,
+        /// Its transaction.
+        transaction: u64,
+        /// Whether it was there already.
+        duplicate: bool,
         /// Only where it is.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         replayed: bool,
@@ -77,7 +80,10 @@ impl LineJson {
     pub fn new(line: u64, group: bool, receipt: &Receipt) -> Self {
         let replayed = receipt.replayed;
         match receipt.acks.first() {
-            Some(ack) if !group => Self::Event { line, ack: ack.into(), replayed },
+            Some(ack) if !group => {
+                let AckJson { seq, transaction, duplicate } = ack.into();
+                Self::Event { line, seq, transaction, duplicate, replayed }
+            }
             _ => Self::Group {
                 line,
                 transaction: receipt.transaction.map(|transaction| transaction.0),

@@ -40,7 +40,7 @@ fn put_content(out: &mut BytesMut, content: &Content) {
     put(out, ",\"key\":");
     put_json(out, content.key.as_str());
     put(out, ",\"hash\":");
-    put_json(out, &*content.hash.text());
+    content.hash.with_text(|text| put_json(out, text));
     if let Some(event_type) = &content.event_type {
         put(out, ",\"type\":");
         put_json(out, event_type.as_str());

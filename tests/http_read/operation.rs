@@ -66,7 +66,7 @@ async fn health_and_version_are_told() {
     assert_eq!(server.read("/health/live").await, json!({"status": "live"}));
     server.watched.be_away(false);
     assert_eq!(server.read("/health/ready").await, json!({"status": "ready"}));
-    server.app.begin_draining();
+    server.app.draining.cancel();
     server.problem(server.get("/health/ready"), 503, "shutting-down").await;
     assert_eq!(server.read("/health/live").await, json!({"status": "live"}));
     assert_eq!(sent(server.get("/v1/topics")).await.status(), 200, "reads go on");

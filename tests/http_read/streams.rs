@@ -153,3 +153,18 @@ async fn head_of_a_stream_fetches_no_events() {
         assert!(fetched.events <= 16, "{path}: {fetched:?}");
     }
 }
+
+#[tokio::test]
+async fn fetches_shrink_to_about_a_mebibyte_where_events_are_large() {
+    const EVENTS: usize = 60;
+    let server = Server::start().await;
+    let data = format!("\"{}\"", "x".repeat(1 << 20));
+    server.seed("t", (0..EVENTS).map(|n| write([content(&format!("k{n:02}"), &data)]))).await;
+    for path in ["/v1/topics/t/events", "/v1/topics/t/surface"] {
+        server.watched.fetched();
+        assert_eq!(server.read_lines(path).await.len(), EVENTS, "{path}");
+        let fetched = server.watched.fetched();
+        // 16 at first, then 4, then one at a time.
+        assert!(fetched.largest == 16 && fetched.fetches >= EVENTS - 20, "{path}: {fetched:?}");
+    }
+}
