@@ -47,6 +47,8 @@ pub(super) struct Admission {
     events: Bound,
     bytes: Bound,
     topic_events_max: usize,
+    /// Admitted and not yet answered; has room for everything.
+    unanswered: Bound,
     closed: AtomicBool,
 }
 
@@ -82,25 +84,37 @@ impl Bound {
     }
 }
 
-/// The right to wait in a queue; given back when it is dropped.
+/// The right to wait in a queue; given back when it is dropped. Until then the drain waits.
 pub(super) struct Permit {
     weight: Weight,
-    _topic: OwnedSemaphorePermit,
-    _events: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
+    room: Option<[OwnedSemaphorePermit; 3]>,
+    _unanswered: OwnedSemaphorePermit,
 }
 
 impl Permit {
-    fn new(weight: Weight, held: [OwnedSemaphorePermit; 3]) -> Self {
+    fn new(
+        weight: Weight,
+        room: [OwnedSemaphorePermit; 3],
+        unanswered: &Bound,
+    ) -> Result<Self, WriteError> {
+        // Only the drain takes all of it; it may have begun since the doors were found open.
+        let unanswered = unanswered.try_take(1).map_err(|_| WriteError::ShuttingDown)?;
         metrics::queued(weight.events, weight.bytes);
-        let [topic, events, bytes] = held;
-        Self { weight, _topic: topic, _events: events, _bytes: bytes }
+        Ok(Self { weight, room: Some(room), _unanswered: unanswered })
+    }
+
+    /// Makes room for others. To be called before the answer is given: who has it and comes
+    /// again must not find the queue full of what was answered.
+    pub(super) fn free(&mut self) {
+        if self.room.take().is_some() {
+            metrics::dequeued(self.weight.events, self.weight.bytes);
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        metrics::dequeued(self.weight.events, self.weight.bytes);
+        self.free();
     }
 }
 
@@ -110,6 +124,7 @@ impl Admission {
             events: Bound::new(events),
             bytes: Bound::new(bytes.div_ceil(UNIT)),
             topic_events_max: topic_events,
+            unanswered: Bound::new(usize::MAX),
             closed: AtomicBool::new(false),
         }
     }
@@ -133,7 +148,7 @@ impl Admission {
         let topic = topic.0.try_take(weight.events)?;
         let events = self.events.try_take(weight.events)?;
         let bytes = self.bytes.try_take(weight.bytes.div_ceil(UNIT))?;
-        Ok(Permit::new(weight, [topic, events, bytes]))
+        Permit::new(weight, [topic, events, bytes], &self.unanswered)
     }
 
     /// Admits as soon as there is room: back-pressure.
@@ -148,13 +163,13 @@ impl Admission {
         let bytes = self.bytes.take(weight.bytes.div_ceil(UNIT)).await;
         // Those who were waiting when the doors closed do not get in any more.
         self.check_open()?;
-        Ok(Permit::new(weight, [topic, events, bytes]))
+        Permit::new(weight, [topic, events, bytes], &self.unanswered)
     }
 
     /// Closes the doors and waits until all that was admitted is answered.
     pub(super) async fn drain(&self) {
         self.closed.store(true, Ordering::Release);
-        let _everything = self.events.take(usize::MAX).await;
+        let _everything = self.unanswered.take(usize::MAX).await;
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) struct Submission {
     session: Option<Arc<SessionState>>,
     admitted: Instant,
     reply: Option<oneshot::Sender<Outcome>>,
-    _permit: Permit,
+    permit: Permit,
     _lease: Lease,
 }
 
@@ -78,7 +78,7 @@ impl Submission {
             session,
             admitted: Instant::now(),
             reply: Some(reply),
-            _permit: permit,
+            permit,
             _lease: lease,
         };
         (submission, outcome)
@@ -110,6 +110,7 @@ impl Submission {
                 session.fail();
             }
         }
+        self.permit.free();
         // Nobody may be waiting any more; that changes nothing.
         let _ = reply.send(outcome);
     }

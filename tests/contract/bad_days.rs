@@ -16,10 +16,10 @@ use crate::postgres::{Cluster, Stop};
 use crate::support::Backend;
 
 /// The command, running.
-struct Tidelog {
+pub struct Tidelog {
     process: Child,
-    url: String,
-    client: reqwest::Client,
+    pub url: String,
+    pub client: reqwest::Client,
 }
 
 fn command(store: &str, listen: &str) -> Command {
@@ -30,7 +30,7 @@ fn command(store: &str, listen: &str) -> Command {
 }
 
 impl Tidelog {
-    fn start(store: &str, more: &[&str]) -> Self {
+    pub fn start(store: &str, more: &[&str]) -> Self {
         let mut process = command(store, "127.0.0.1:0").args(more).spawn().expect("it starts");
         let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
         let url = lines.by_ref().map(|line| line.expect("a line")).find_map(|line| {
@@ -41,11 +41,11 @@ impl Tidelog {
         Self { process, url: url.expect("it says where"), client: reqwest::Client::new() }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.process.id() as i32), signal).expect("it is there");
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         self.process.wait().expect("it ends")
     }
 

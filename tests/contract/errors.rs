@@ -449,3 +449,13 @@ async fn a_full_queue_is_told_as_such(backend: &Backend) {
     assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 3, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 504).count(), 2, "{statuses:?}");
 }
+
+#[tokio::test]
+async fn who_has_his_answer_leaves_no_trace_in_the_queue() {
+    let config = Config { topic_queue_events_max: 1, ..Backend::memory().config() };
+    let server = Server::start(Config { transaction_events_max: 1, ..config }).await;
+    // One at a time is never too many, however quickly the next one comes.
+    for n in 0..1000 {
+        assert_eq!(server.write("t", "k", &n.to_string()).await["seq"], n);
+    }
+}

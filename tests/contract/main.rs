@@ -1,10 +1,16 @@
 //! The HTTP contract, on every back-end, and the command on bad days.
 
+mod access;
 mod bad_days;
 mod errors;
+mod framing;
+mod instances;
+mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod reads;
+mod replays;
 mod streams;
 mod support;
+mod trouble;
 mod writes;

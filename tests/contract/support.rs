@@ -36,6 +36,11 @@ impl Backend {
         Self::new(|_| Cluster::shared().database())
     }
 
+    /// A store that is there already.
+    pub fn at(url: &str) -> Self {
+        Self::new(|_| url.to_owned())
+    }
+
     fn new(url: impl FnOnce(&TempDir) -> String) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         Self { url: url(&dir), _dir: dir }
