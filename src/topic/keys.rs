@@ -15,12 +15,16 @@ use std::collections::HashMap;
 use super::forgotten::Forgotten;
 use crate::domain::{Key, KeyState, Seq};
 use crate::metrics;
+use crate::store::Touched;
 
 /// Memory that one key takes besides its own bytes: its entry, and the map's spare room.
 const ENTRY_BYTES: usize = 192;
 
 struct Remembered {
     state: KeyState,
+    /// The first event of the key that this actor knows of: later than the watermark only where
+    /// the store's surface has nothing of the key.
+    first: Option<Seq>,
     /// Asked for since the last sweep.
     used: bool,
 }
@@ -68,11 +72,26 @@ impl Keys {
     /// Remembers the state of a key, be it new or what the store has said.
     pub(super) fn set(&mut self, key: &Key, state: KeyState) {
         if let Some(remembered) = self.states.get_mut(key) {
+            remembered.first = remembered.first.or(state.newest);
             remembered.state = state;
             return;
         }
         self.bytes += ENTRY_BYTES + key.as_str().len();
-        self.states.insert(key.detached(), Remembered { state, used: false });
+        let remembered = Remembered { state, first: state.newest, used: false };
+        self.states.insert(key.detached(), remembered);
+    }
+
+    /// The keys written since the fold, for the next one.
+    pub(super) fn touched(&self) -> Touched {
+        let mut touched = Touched { after: self.folded, ..Touched::default() };
+        for (key, Remembered { state, first, .. }) in &self.states {
+            let Some(newest) = state.newest.filter(|newest| Some(*newest) > self.folded) else {
+                continue;
+            };
+            let list = if *first > self.folded { &mut touched.new } else { &mut touched.known };
+            list.push((key.clone(), newest));
+        }
+        touched
     }
 
     /// The surface is exact up to `seq`, or further.
@@ -167,6 +186,23 @@ mod tests {
             assert_eq!(keys.get(&key(n)), (n > 49).then(|| state(n)), "key {n}");
             assert_eq!(keys.knows(&key(n)), n > 49, "key {n}");
         }
+    }
+
+    #[test]
+    fn the_next_fold_gets_what_was_written_since_the_last_and_nothing_else() {
+        let mut keys = Keys::new(Some(Seq(9)), false);
+        keys.set(&key(1), state(4)); // Said by the store.
+        keys.set(&key(2), state(7));
+        keys.set(&key(3), KeyState::default());
+        keys.set(&key(2), state(10));
+        keys.set(&key(3), state(11));
+        keys.set(&key(3), state(12));
+        let (new, known) = (vec![(key(3), Seq(12))], vec![(key(2), Seq(10))]);
+        assert_eq!(keys.touched(), Touched { after: Some(Seq(9)), new, known });
+        keys.folded_to(Seq(12));
+        keys.set(&key(3), state(13));
+        let (new, known) = (Vec::new(), vec![(key(3), Seq(13))]);
+        assert_eq!(keys.touched(), Touched { after: Some(Seq(12)), new, known });
     }
 
     #[test]
