@@ -12,6 +12,8 @@
 
 use std::collections::HashMap;
 
+use ahash::RandomState;
+
 use super::forgotten::Forgotten;
 use crate::domain::{Key, KeyState, Seq};
 use crate::metrics;
@@ -31,7 +33,7 @@ struct Remembered {
 
 /// The states of keys, as of the planned head.
 pub(super) struct Keys {
-    states: HashMap<Key, Remembered>,
+    states: HashMap<Key, Remembered, RandomState>,
     bytes: usize,
     /// The surface of the store is exact up to here.
     folded: Option<Seq>,
@@ -45,12 +47,20 @@ impl Keys {
     /// Begins with nothing but the store's surface. `empty` says that the topic has no event.
     pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
         let forgotten = empty.then(Forgotten::default);
-        Self { states: HashMap::new(), bytes: 0, folded, forgotten, reported: 0 }
+        Self { states: HashMap::default(), bytes: 0, folded, forgotten, reported: 0 }
     }
 
-    /// Whether [`Self::get`] has an answer.
-    pub(super) fn knows(&self, key: &Key) -> bool {
-        self.states.contains_key(key) || self.is_new(key)
+    /// Whether [`Self::get`] has an answer. A key that is certainly new is remembered as such, so
+    /// that the filters are asked but once.
+    pub(super) fn knows(&mut self, key: &Key) -> bool {
+        if self.states.contains_key(key) {
+            return true;
+        }
+        let new = self.is_new(key);
+        if new {
+            self.set(key, KeyState::default());
+        }
+        new
     }
 
     /// Whether the key was certainly never written.
@@ -60,13 +70,9 @@ impl Keys {
 
     /// The state of a key; `None` where the store has to be asked.
     pub(super) fn get(&mut self, key: &Key) -> Option<KeyState> {
-        match self.states.get_mut(key) {
-            Some(remembered) => {
-                remembered.used = true;
-                Some(remembered.state)
-            }
-            None => self.is_new(key).then(KeyState::default),
-        }
+        let remembered = self.states.get_mut(key)?;
+        remembered.used = true;
+        Some(remembered.state)
     }
 
     /// Remembers the state of a key, be it new or what the store has said.
@@ -131,7 +137,7 @@ impl Keys {
                 return true;
             }
             freed += ENTRY_BYTES + key.as_str().len();
-            if let Some(forgotten) = &mut forgotten {
+            if let (Some(forgotten), Some(_)) = (&mut forgotten, remembered.state.newest) {
                 forgotten.add(key);
             }
             false
@@ -167,13 +173,15 @@ mod tests {
     #[test]
     fn a_topic_that_began_empty_needs_no_store_for_keys_never_seen() {
         let mut keys = Keys::new(None, true);
+        assert!(keys.knows(&key(1)));
         assert_eq!(keys.get(&key(1)), Some(KeyState::default()));
         keys.set(&key(1), state(0));
         keys.folded_to(Seq(0));
         keys.sweep(0);
-        assert_eq!(keys.get(&key(1)), None, "forgotten, but not that it was there");
-        assert_eq!(keys.get(&key(2)), Some(KeyState::default()), "this was never there");
         assert_eq!(keys.bytes(), 0);
+        assert!(!keys.knows(&key(1)), "forgotten, but not that it was there");
+        assert!(keys.knows(&key(2)), "this was never there");
+        assert_eq!(keys.get(&key(2)), Some(KeyState::default()));
     }
 
     #[test]
