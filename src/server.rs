@@ -152,7 +152,7 @@ pub fn app(
             body_timeout: config.body_timeout,
             stream_idle_timeout: config.stream_idle_timeout,
         },
-        guard: Guard::new(config.tokens.clone(), config.rate()),
+        guard: Guard::new(config.tokens.clone(), config.insecure, config.rate()),
         read_only: config.read_only,
         metrics,
         draining: CancellationToken::new(),

@@ -10,6 +10,7 @@ mod events;
 mod headers;
 mod observe;
 mod ops;
+mod origin;
 pub mod problem;
 mod query;
 mod surface;

@@ -79,7 +79,7 @@ impl ErrorCode {
         match self {
             Self::Malformed => ("malformed", 400, "The request is malformed"),
             Self::Unauthenticated => ("unauthenticated", 401, "A valid token is needed"),
-            Self::Forbidden => ("forbidden", 403, "The token does not allow this"),
+            Self::Forbidden => ("forbidden", 403, "This is not allowed"),
             Self::TopicNotFound => ("topic-not-found", 404, "The topic does not exist"),
             Self::TransactionNotFound => {
                 ("transaction-not-found", 404, "The transaction does not exist")
