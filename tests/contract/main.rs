@@ -13,4 +13,5 @@ mod replays;
 mod streams;
 mod support;
 mod trouble;
+mod views;
 mod writes;
