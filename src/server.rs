@@ -22,6 +22,7 @@ use crate::metrics;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
+use crate::store::watched::Watched;
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
 use crate::topic::{Settings, Topics};
 
@@ -112,7 +113,7 @@ pub async fn open(config: &Config) -> Result<Store, OpenError> {
 }
 
 fn halves(store: impl EventSourceWriter + EventSourceReader) -> Store {
-    let store = Arc::new(store);
+    let store = Arc::new(Watched::new(store));
     (Arc::clone(&store) as _, store)
 }
 

@@ -329,6 +329,10 @@ impl From<WriteError> for Problem {
                 ErrorCode::Unavailable,
                 "the store did not take the write in time; nothing was written",
             ),
+            WriteError::Full => Self::new(
+                ErrorCode::Unavailable,
+                "the disk of the store is full; nothing was written",
+            ),
             WriteError::ReadOnly => Self::new(ErrorCode::ReadOnly, "the store takes no writes now"),
             WriteError::ShuttingDown => {
                 Self::new(ErrorCode::ShuttingDown, "the service is shutting down")
@@ -377,15 +381,24 @@ impl From<Rejection> for Problem {
     }
 }
 
+/// What a client may know of a store that cannot be used now.
+pub(super) fn lost(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Full(_) => "the disk of the store is full",
+        StoreError::ReadOnly(_) => "the store takes no writes now",
+        StoreError::Unavailable(_) | StoreError::Corrupt(_) => "the store does not answer now",
+    }
+}
+
 /// A read failed. The cause goes to the log here, because no client may see it and nobody else
 /// gets hold of it.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         metrics::store_error("read");
         match error {
-            StoreError::Unavailable(_) | StoreError::ReadOnly(_) => {
-                tracing::warn!(%error, "a read failed");
-                Self::new(ErrorCode::Unavailable, "the store does not answer now")
+            StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::ReadOnly(_) => {
+                tracing::debug!(%error, "a read failed"); // That the store is lost is told once.
+                Self::new(ErrorCode::Unavailable, lost(&error))
             }
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a read failed");
@@ -423,10 +436,12 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_failed_read_is_in_the_log_and_not_in_the_answer() {
-        for error in [StoreError::Unavailable, StoreError::ReadOnly, StoreError::Corrupt] {
+        use StoreError::{Corrupt, Full, ReadOnly, Unavailable};
+        for error in [Unavailable, Full, ReadOnly, Corrupt] {
             let log = Log::default();
             let writer = log.clone();
-            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG);
+            let subscriber = subscriber.with_writer(move || writer.clone()).finish();
             let problem = tracing::subscriber::with_default(subscriber, || {
                 Problem::from(error(Cause::new("page 7 is torn")))
             });

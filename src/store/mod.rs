@@ -33,6 +33,7 @@ pub mod error;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
+pub mod watched;
 
 use std::sync::Arc;
 
@@ -293,9 +294,10 @@ pub trait EventSourceReader: Send + Sync + 'static {
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError>;
 
-    /// Whether the store is reachable and can be read.
+    /// Whether the store is reachable and can be read; and, where the last attempt to write failed
+    /// because of the store as a whole and the store can tell, whether it can be written again.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it is not, or cannot.
     async fn ping(&self) -> Result<(), StoreError>;
 }

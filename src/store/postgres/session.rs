@@ -121,7 +121,7 @@ where
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "lost a connection to postgres");
+                tracing::debug!(%error, "lost a connection to postgres");
                 return;
             }
         }

@@ -228,6 +228,7 @@ impl EventSourceReader for SqliteStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let count = "SELECT count(*) FROM (SELECT 1 FROM topic LIMIT 1)";
-        self.readers.read(move |conn| Ok(conn.query_row(count, [], |_| Ok(()))?)).await
+        self.readers.read(move |conn| Ok(conn.query_row(count, [], |_| Ok(()))?)).await?;
+        self.writer.check().await
     }
 }

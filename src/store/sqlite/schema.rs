@@ -176,7 +176,7 @@ fn unfit_error(path: &Path, unfit: Unfit) -> OpenError {
 fn open_error(path: &Path, error: StoreError) -> OpenError {
     let text = format!("{} cannot be opened: {error}", path.display());
     match error {
-        StoreError::Unavailable(_) => OpenError::Unreachable(text),
+        StoreError::Unavailable(_) | StoreError::Full(_) => OpenError::Unreachable(text),
         StoreError::ReadOnly(_) => OpenError::MissingRights(text),
         StoreError::Corrupt(_) => OpenError::Unsuitable(text),
     }

@@ -30,7 +30,7 @@ use super::registry::Registry;
 use super::settings::Settings;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
-use crate::store::{AppendError, EventSourceWriter, Touched, Wanted};
+use crate::store::{AppendError, EventSourceWriter, StoreError, Touched, Wanted};
 
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
@@ -90,6 +90,8 @@ pub(super) struct TopicActor {
     one_by_one: usize,
     rejected: Option<u64>,
     backoff: Backoff,
+    /// The last failure of the store was for lack of room.
+    full: bool,
     /// When something was last settled, or work began.
     progress: Instant,
     pump_pending: bool,
@@ -160,6 +162,7 @@ impl TopicActor {
             one_by_one: 0,
             rejected: None,
             backoff: Backoff::default(),
+            full: false,
             progress: Instant::now(),
             pump_pending: false,
             timer: None,
@@ -312,13 +315,14 @@ impl TopicActor {
                 let flight = self.in_flight.iter_mut().find(|flight| flight.number == number);
                 flight.expect("it is in flight until it is settled").land();
                 self.backoff = Backoff::default();
+                self.full = false;
                 self.settle(ctx);
                 return self.pump(ctx);
             }
             Err(error) => error,
         };
         let topic = self.topic.as_str();
-        tracing::warn!(topic, %error, "a batch was not acknowledged; taking the topic again");
+        tracing::debug!(topic, %error, "a batch was not acknowledged; taking the topic again");
         let (kind, pause) = match &error {
             // Maybe another instance writes here: do not take it back in the same moment.
             AppendError::Refused => ("refused", self.backoff.pause()),
@@ -327,6 +331,9 @@ impl TopicActor {
             AppendError::Unknown(_) => ("unknown", Duration::ZERO),
         };
         metrics::append_error(kind);
+        if let AppendError::NotWritten(error) = &error {
+            self.full = matches!(error, StoreError::Full(_));
+        }
         self.rejected = matches!(error, AppendError::Rejected(_)).then_some(number);
         let first = self.in_flight.front().is_some_and(|flight| flight.number == number);
         if first && !matches!(error, AppendError::Unknown(_)) {

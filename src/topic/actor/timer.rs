@@ -38,8 +38,9 @@ impl TopicActor {
         match self.queue.oldest() {
             Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {
                 let topic = self.topic.as_str();
-                tracing::warn!(topic, "no progress in time; answering all that waits as failed");
-                self.give_up(&WriteError::Unavailable);
+                tracing::debug!(topic, "no progress in time; answering all that waits as failed");
+                let why = if self.full { WriteError::Full } else { WriteError::Unavailable };
+                self.give_up(&why);
             }
             Some(_) => {}
             None if quiet >= QUIET && self.unfolded() > 0 => self.fold(ctx),
