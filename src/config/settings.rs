@@ -93,7 +93,7 @@ settings! {
         log_format: LogFormat as Format = "auto";
         /// Which log lines are written: error, warn, info, debug, trace or off, or a list such
         /// as info,tidelog::store=debug.
-        log: String as Filter = "info,actix_server=warn,refinery_core=warn";
+        log: String as Filter = "info";
     }
 }
 
