@@ -39,6 +39,9 @@ pub(super) struct Keys {
     folded: Option<Seq>,
     /// Which keys were forgotten since the topic was empty; `None` where that is not known.
     forgotten: Option<Forgotten>,
+    /// The last fold that was planned will cover this; and how many keys were written since.
+    planned: Option<Seq>,
+    touched: usize,
     /// How many keys the metrics have been told of.
     reported: usize,
 }
@@ -47,7 +50,15 @@ impl Keys {
     /// Begins with nothing but the store's surface. `empty` says that the topic has no event.
     pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
         let forgotten = empty.then(Forgotten::default);
-        Self { states: HashMap::default(), bytes: 0, folded, forgotten, reported: 0 }
+        Self {
+            states: HashMap::default(),
+            bytes: 0,
+            folded,
+            forgotten,
+            planned: folded,
+            touched: 0,
+            reported: 0,
+        }
     }
 
     /// Whether [`Self::get`] has an answer. A key that is certainly new is remembered as such, so
@@ -78,17 +89,27 @@ impl Keys {
     /// Remembers the state of a key, be it new or what the store has said.
     pub(super) fn set(&mut self, key: &Key, state: KeyState) {
         if let Some(remembered) = self.states.get_mut(key) {
+            let before = remembered.state.newest;
+            self.touched += usize::from(before <= self.planned && state.newest > self.planned);
             remembered.first = remembered.first.or(state.newest);
             remembered.state = state;
             return;
         }
         self.bytes += ENTRY_BYTES + key.as_str().len();
+        self.touched += usize::from(state.newest > self.planned);
         let remembered = Remembered { state, first: state.newest, used: false };
         self.states.insert(key.detached(), remembered);
     }
 
-    /// The keys written since the fold, for the next one.
-    pub(super) fn touched(&self) -> Touched {
+    /// How many keys were written since the last fold was planned.
+    pub(super) fn waiting(&self) -> usize {
+        self.touched
+    }
+
+    /// The keys written since the fold, for the next one, which will go up to and with `to`, the
+    /// planned head.
+    pub(super) fn plan_fold(&mut self, to: Seq) -> Touched {
+        (self.planned, self.touched) = (Some(to), 0);
         let mut touched = Touched { after: self.folded, ..Touched::default() };
         for (key, Remembered { state, first, .. }) in &self.states {
             let Some(newest) = state.newest.filter(|newest| Some(*newest) > self.folded) else {
@@ -205,12 +226,16 @@ mod tests {
         keys.set(&key(2), state(10));
         keys.set(&key(3), state(11));
         keys.set(&key(3), state(12));
+        assert_eq!(keys.waiting(), 2);
         let (new, known) = (vec![(key(3), Seq(12))], vec![(key(2), Seq(10))]);
-        assert_eq!(keys.touched(), Touched { after: Some(Seq(9)), new, known });
-        keys.folded_to(Seq(12));
+        assert_eq!(keys.plan_fold(Seq(12)), Touched { after: Some(Seq(9)), new, known });
+        assert_eq!(keys.waiting(), 0);
         keys.set(&key(3), state(13));
-        let (new, known) = (Vec::new(), vec![(key(3), Seq(13))]);
-        assert_eq!(keys.touched(), Touched { after: Some(Seq(12)), new, known });
+        keys.set(&key(3), state(14));
+        assert_eq!(keys.waiting(), 1);
+        keys.folded_to(Seq(12));
+        let (new, known) = (Vec::new(), vec![(key(3), Seq(14))]);
+        assert_eq!(keys.plan_fold(Seq(14)), Touched { after: Some(Seq(12)), new, known });
     }
 
     #[test]

@@ -32,6 +32,12 @@ use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError, Touched, Wanted};
 
+/// Keys that are worth a fold while there is other work. Fewer make more folds of hot keys, more
+/// make writing wait for the fold.
+const FOLD_KEYS: usize = 50_000;
+/// Keys that are worth a fold as soon as there is no other work.
+const FOLD_KEYS_IDLE: usize = 5_000;
+
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -362,7 +368,10 @@ impl TopicActor {
         }
         self.report_unfolded(self.unfolded());
         self.fold_planned(ctx);
-        if self.unfolded() > self.settings.unfolded_events_max as u64 / 2 {
+        let enough = if self.queue.is_empty() { FOLD_KEYS_IDLE } else { FOLD_KEYS };
+        if self.memory.keys.waiting() >= enough
+            || self.unfolded() > self.settings.unfolded_events_max as u64 / 2
+        {
             self.fold(ctx);
         } else if self.queue.is_empty() {
             self.set_timer(ctx);
@@ -384,7 +393,7 @@ impl TopicActor {
         if let Some(head) = writing.planner.head()
             && !self.in_flight.back().is_some_and(invalidating)
         {
-            self.folding = Folding::Planned(head.seq, self.memory.keys.touched());
+            self.folding = Folding::Planned(head.seq, self.memory.keys.plan_fold(head.seq));
             self.fold_planned(ctx);
         }
     }
