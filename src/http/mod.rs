@@ -2,6 +2,7 @@
 //!
 //! Not here: JSON shapes of events and acks (`wire/`), ordering (`topic/`), SQL (`store/`).
 
+mod access;
 pub mod app;
 mod append;
 pub mod auth;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::postgres::{Cluster, Stop};
 use crate::support::Backend;
@@ -20,6 +21,7 @@ pub struct Tidelog {
     process: Child,
     pub url: String,
     pub client: reqwest::Client,
+    log: UnboundedReceiver<String>,
 }
 
 fn command(store: &str, listen: &str) -> Command {
@@ -37,8 +39,30 @@ impl Tidelog {
             let line: Value = serde_json::from_str(&line).expect("the log is JSON");
             (line["message"] == "listening").then(|| line["url"].as_str().map(str::to_owned))?
         });
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url: url.expect("it says where"), client: reqwest::Client::new() }
+        let (sender, log) = unbounded_channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|l| sender.send(l)));
+        let client = reqwest::Client::new();
+        Self { process, url: url.expect("it says where"), client, log }
+    }
+
+    /// The next line of the log with this message.
+    pub async fn logged(&mut self, message: &str) -> Value {
+        loop {
+            let line = self.log.recv().await.expect("the log goes on");
+            let line: Value = serde_json::from_str(&line).expect("the log is JSON");
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    /// All of the log that has not been read, once the process has ended.
+    pub async fn rest_of_log(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.log.recv().await {
+            lines.push(line);
+        }
+        lines
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -187,7 +211,7 @@ async fn a_silent_stream_is_told_that_the_service_ends() {
     let mut tidelog = Tidelog::start("memory:", &[]);
     let address = tidelog.url.trim_start_matches("http://");
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
-    let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: t\r\n\
+    let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: localhost\r\n\
         Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n\
         15\r\n{\"key\":\"k\",\"data\":1}\n\r\n";
     stream.write_all(head.as_bytes()).await.expect("it is sent");

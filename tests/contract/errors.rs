@@ -338,7 +338,7 @@ async fn stalled(server: &Server, media: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(&server.address).await.expect("it listens");
     let head = format!(
-        "POST {EVENTS} HTTP/1.1\r\nHost: t\r\nContent-Type: {media}\r\nContent-Length: 100\r\n\r\n{{"
+        "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\nContent-Length: 100\r\n\r\n{{"
     );
     stream.write_all(head.as_bytes()).await.expect("it is sent");
     let mut answer = Vec::new();

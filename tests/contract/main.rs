@@ -5,6 +5,7 @@ mod bad_days;
 mod errors;
 mod framing;
 mod instances;
+mod log;
 mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;

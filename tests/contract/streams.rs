@@ -73,7 +73,7 @@ impl Raw {
     async fn begin(server: &Server, path: &str) -> Self {
         let mut stream = TcpStream::connect(&server.address).await.expect("it listens");
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
              Transfer-Encoding: chunked\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.expect("it is sent");
