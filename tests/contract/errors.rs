@@ -162,10 +162,15 @@ async fn what_is_too_large(backend: &Backend) {
     };
     let server = Server::start(config).await;
     let data = |n: usize| format!("{{\"key\":\"k\",\"data\":\"{}\"}}", "x".repeat(n));
-    problem(server.json(EVENTS, &data(1001)), expect(413, "too-large")).await;
-    problem(server.json(EVENTS, &data(6000)), expect(413, "too-large")).await;
     let three = format!("{{\"events\":[{EVENT},{EVENT},{EVENT}]}}");
-    problem(server.json(TRANSACTIONS, &three), expect(413, "too-large")).await;
+    for (request, setting) in [
+        (server.json(EVENTS, &data(1001)), "(event_bytes_max)"),
+        (server.json(EVENTS, &data(6000)), "(body_bytes_max)"),
+        (server.json(TRANSACTIONS, &three), "(transaction_events_max)"),
+    ] {
+        let told = problem(request, expect(413, "too-large")).await;
+        assert!(told["detail"].as_str().is_some_and(|text| text.contains(setting)), "{told}");
+    }
     let bomb = vec![b' '; 50 << 20];
     for (encoding, body) in
         [("gzip", gzip(&bomb)), ("zstd", zstd::encode_all(&bomb[..], 3).expect("memory"))]
