@@ -3,6 +3,7 @@
 //! It ends in order: not ready any more; no new writes; all that was admitted is answered; HTTP
 //! finishes what it is answering; the store is closed.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,9 +84,18 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
 
 fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.listen;
-    let listener = std::net::TcpListener::bind(address);
-    listener.with_context(|| {
-        format!("cannot listen on {address}; choose another address with --listen, or stop what is there")
+    let listener = TcpListener::bind(address);
+    listener.map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::AddrInUse => "stop what is there, or choose another port with --listen",
+            ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: choose one that it has with --listen, such as \
+                 127.0.0.1, or 0.0.0.0 for all that it has"
+            }
+            ErrorKind::PermissionDenied => "choose a port of 1024 or above with --listen",
+            _ => "choose another address with --listen",
+        };
+        anyhow::Error::new(error).context(format!("cannot listen on {address}; {advice}"))
     })
 }
 

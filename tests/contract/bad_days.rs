@@ -310,11 +310,23 @@ async fn a_start_that_fails_says_what_to_do() {
     let running = Tidelog::start(&format!("sqlite:{}", dir.join("x.db").display()), &[]);
     let taken = running.url.trim_start_matches("http://").to_owned();
     let any = "127.0.0.1:0";
+    let cluster = Cluster::shared();
+    let (nope, stranger) = (cluster.url("nope"), cluster.url("postgres"));
+    let stranger = stranger.replace("postgres@", "stranger:secret@");
+    let mut elsewhere = serve(dir, "memory:", "192.0.2.1:0");
+    elsewhere.arg("--insecure");
     let cases = [
         (serve(dir, "memory:", &taken), 69, "--listen"),
         (serve(dir, "sqlite:x.db", any), 69, "another process"),
-        (serve(dir, "sqlite:not-a-database", any), 69, "not-a-database"),
-        (serve(dir, "postgres://u:secret@127.0.0.1:1/x", any), 69, "127.0.0.1"),
+        (serve(dir, "sqlite:not-a-database", any), 69, "is not a SQLite database: name another"),
+        (serve(dir, "sqlite:.", any), 69, "is a directory: name a file"),
+        (serve(dir, "sqlite:not-a-database/x.db", any), 69, "choose another path"),
+        (serve(dir, "memory:", "192.0.2.1:0"), 78, "no tokens"),
+        (elsewhere, 69, "this machine has no such address"),
+        (serve(dir, "postgres://u:secret@127.0.0.1:1/x", any), 69, "is the server running"),
+        (serve(dir, "postgres://u:secret@127.0.0.1:1/x?foo=bar", any), 69, "\"foo\""),
+        (serve(dir, &nope, any), 69, "no database of this name: create it"),
+        (serve(dir, &stranger, any), 69, "are user and password right"),
         (serve(dir, "nonsense", any), 78, "sqlite:PATH"),
     ];
     for (command, code, says) in cases {
