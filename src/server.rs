@@ -63,6 +63,13 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
     let serving = actix_web::rt::spawn(server);
     let housekeeping = actix_web::rt::spawn(keep_house(app.clone(), Arc::clone(&writer), metrics));
     tracing::info!(url = %format!("http://{address}"), store = %config.store, "listening");
+    if config.is_open_to_others() {
+        tracing::warn!(
+            %address,
+            "insecure: everybody who can reach this address can read and write everything; add \
+             tokens (`tidelog token` makes one) unless the network keeps others out"
+        );
+    }
 
     tokio::select! {
         _ = terminate.recv() => {}

@@ -114,6 +114,12 @@ pub struct Rate {
 }
 
 impl Config {
+    /// Whether others than this machine's users can connect, and nothing keeps them from doing all.
+    #[must_use]
+    pub fn is_open_to_others(&self) -> bool {
+        !self.listen.ip().to_canonical().is_loopback() && self.tokens.is_empty()
+    }
+
     /// The rate limit; none where it is off.
     #[must_use]
     pub fn rate(&self) -> Option<Rate> {
@@ -147,6 +153,22 @@ mod tests {
             for end in [words[1], words[3]] {
                 assert_eq!((setting.check)(end), Ok(()), "{}: {end}", setting.name);
             }
+        }
+    }
+
+    #[test]
+    fn without_tokens_only_loopback_is_private() {
+        let open = |listen| {
+            let listen = Address::parse(listen).expect("an address");
+            Config { listen, insecure: true, ..Config::default() }.is_open_to_others()
+        };
+        for private in
+            ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"]
+        {
+            assert!(!open(private), "{private}");
+        }
+        for public in ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "[fe80::1]:1"] {
+            assert!(open(public), "{public}");
         }
     }
 

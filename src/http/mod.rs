@@ -108,6 +108,9 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::head().to(surface::surface)),
         )
         .service(
+            resource("/", READ).route(web::get().to(ops::root)).route(web::head().to(ops::root)),
+        )
+        .service(
             resource("/metrics", READ)
                 .route(web::get().to(ops::metrics))
                 .route(web::head().to(ops::metrics)),

@@ -15,6 +15,17 @@ use crate::metrics::store_up;
 /// How long the store may take to say that it is there.
 const PING: Duration = Duration::from_secs(2);
 
+/// `GET /`: for those who open the address in a browser, or forgot the path.
+pub(super) async fn root() -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "topics": "/v1/topics",
+        "ready": "/health/ready",
+        "metrics": "/metrics",
+        "version": "/version",
+    }))
+}
+
 /// `GET /metrics`
 pub(super) async fn metrics(caller: Caller) -> Result<HttpResponse, Problem> {
     let Some(handle) = caller.app.metrics.clone() else {

@@ -367,6 +367,8 @@ async fn metrics_health_and_version() {
         let has_help = described.into_iter().any(|n| metrics.contains(&format!("# HELP {n} ")));
         assert!(has_help, "{name} has no help");
     }
+    let (status, root) = get("/").await;
+    assert!(status == 200 && root.contains("\"/v1/topics\""), "{root}");
     assert_eq!(get("/health/live").await.0, 200);
     assert_eq!(get("/health/ready").await.0, 200);
     assert!(get("/version").await.1.contains(env!("CARGO_PKG_VERSION")));

@@ -118,7 +118,7 @@ async fn what_is_not_there(backend: &Backend) {
     let missing = server.request(Method::POST, "/v1/topics/t/transactions/1/invalidation");
     problem(missing, expect(404, "transaction-not-found")).await;
     problem(server.get("/v1/topics/t/latest?key=x"), expect(404, "key-not-found")).await;
-    for path in ["/", "/v1", "/v1/topics/t/nothing", "/v2/topics"] {
+    for path in ["/x", "/v1", "/v1/topics/t/nothing", "/v2/topics"] {
         problem(server.get(path), expect(404, "not-found")).await;
     }
 }
