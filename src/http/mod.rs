@@ -8,6 +8,7 @@ mod append;
 pub mod auth;
 mod body;
 mod events;
+mod failure;
 mod headers;
 mod observe;
 mod ops;

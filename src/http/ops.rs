@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::app::App;
 use super::auth::Caller;
-use super::problem::{ErrorCode, Problem, lost};
+use super::failure::lost;
+use super::problem::{ErrorCode, Problem};
 use crate::metrics::store_up;
 
 /// How long the store may take to say that it is there.

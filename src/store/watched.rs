@@ -289,6 +289,25 @@ mod tests {
         AppendError::NotWritten(StoreError::Unavailable(Cause::new("no route")))
     }
 
+    /// Methods of the traits that have a default would otherwise be lost here without a word.
+    #[test]
+    fn every_method_of_a_store_is_passed_on() {
+        let methods = |text: &'static str| {
+            let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+            let methods = lines.filter_map(|line| {
+                line.strip_prefix("async fn ")
+                    .or_else(|| line.strip_prefix("fn "))?
+                    .split('(')
+                    .next()
+            });
+            methods.collect::<HashSet<_>>()
+        };
+        let of_traits = methods(include_str!("mod.rs"));
+        assert!(of_traits.contains("append") && of_traits.contains("ping"), "{of_traits:?}");
+        let missing: Vec<_> = of_traits.difference(&methods(include_str!("watched.rs"))).collect();
+        assert!(missing.is_empty(), "not passed on: {missing:?}");
+    }
+
     #[test]
     fn an_outage_is_told_once_whoever_notices_it_and_so_is_its_end() {
         let mut watch = Watch::default();
