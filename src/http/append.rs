@@ -11,13 +11,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::stream;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::access::Progress;
 use super::app::App;
@@ -40,6 +42,9 @@ const CHUNK_LINES: usize = 256;
 const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks submitted whose acks have not been taken by the client.
 const CHUNKS_OPEN: usize = 64;
+
+/// How long an answer waits for the end of a body of known length.
+const READ_FIRST: Duration = Duration::from_millis(50);
 
 /// Which acks the client wants to see.
 #[derive(Clone, Copy)]
@@ -78,9 +83,15 @@ pub(super) async fn append(
     }
     let (chunks, answers) = mpsc::channel(CHUNKS_OPEN);
     let lines = Lines::new(body, app.clone());
-    let intake =
-        Intake { app: app.clone(), session, producer, chunks, line: 0, draft: Draft::new() };
+    let (unread, read) = oneshot::channel();
+    let unread = Some(unread);
+    let draft = Draft::new();
+    let intake = Intake { app: app.clone(), session, producer, chunks, line: 0, draft, unread };
     actix_web::rt::spawn(intake.run(lines));
+    if request.headers().contains_key(CONTENT_LENGTH) {
+        // An answer that begins before its request has ended costs the client its connection.
+        let _ = tokio::time::timeout(READ_FIRST, read).await;
+    }
     let (request_id, progress) = (request_id(&request), Progress::of(&request));
     let answer = Answer { app, topic, acks, answers, request_id, progress, summary: None };
     let pieces = stream::unfold(answer, |mut answer| async move {
@@ -159,6 +170,8 @@ struct Intake {
     /// The lines seen so far, empty ones included.
     line: u64,
     draft: Draft,
+    /// Dropped when no more will be read.
+    unread: Option<oneshot::Sender<()>>,
 }
 
 impl Intake {
@@ -168,6 +181,7 @@ impl Intake {
             Err(Stop::Failed(problem)) => Chunk::Failed(Box::new(problem)),
             Err(Stop::Gone) => return,
         };
+        self.unread = None;
         // What came before a bad line is written.
         let end = match self.submit().await {
             Ok(()) => end,
