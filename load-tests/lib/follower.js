@@ -18,8 +18,10 @@ export class Follower {
         /** The versions of each key that stand, newest last: `{ seq, transaction, n }`. */
         this.keys = new Map();
         this.invalidations = 0;
-        /** Keep all versions of a key, for topics with invalidations, or only the newest. */
+        /** Remember all versions of a key, for topics with invalidations, or only the newest. */
         this.histories = false;
+        /** With histories: the keys of each transaction. */
+        this.written = new Map();
     }
 
     /** Reads a page; answers whether there is more. */
@@ -70,11 +72,16 @@ export class Follower {
         const standing = this.histories && known !== undefined ? known.standing : [];
         standing.push({ seq: event.seq, transaction: event.transaction });
         this.keys.set(event.key, { n: event.data.n, standing });
+        if (this.histories) {
+            const keys = this.written.get(event.transaction) || [];
+            this.written.set(event.transaction, keys.concat(event.key));
+        }
     }
 
     invalidate(transaction) {
         this.invalidations += 1;
-        for (const known of this.keys.values()) {
+        for (const key of this.written.get(transaction) || []) {
+            const known = this.keys.get(key);
             known.standing = known.standing.filter((version) => version.transaction !== transaction);
         }
     }
