@@ -52,7 +52,7 @@ export function settings(defaults = {}) {
         verify: number('VERIFY_EVENTS', 20000, 1),
         p99: number('P99_MS', defaults.p99 || 500, 1),
         errors: number('ERRORS_MAX', 0.001, 0, false),
-        dropped: number('DROPPED_MAX', 0.01, 0, false),
+        dropped: number('DROPPED_MAX', 0.05, 0, false),
         memory: number('MEMORY_MAX_MIB', 1024, 1),
     };
 }
