@@ -18,6 +18,7 @@ use crate::domain::Timestamp;
 use crate::http;
 use crate::http::app::{App, Limits};
 use crate::http::auth::Guard;
+use crate::http::problem::ErrorCode;
 use crate::metrics;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{self, PostgresStore};
@@ -44,6 +45,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     // TLS to PostgreSQL; there is one provider in this program, so this cannot be a second call.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = metrics::install().context("metrics cannot be recorded")?;
+    ErrorCode::ALL.iter().for_each(|code| metrics::http_problems(code.code(), 0));
     actix_web::rt::System::new().block_on(serve(config, metrics))
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn observe(
     let began = Instant::now();
     let id = choose_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
-    metrics::http_begun();
+    let active = metrics::ActiveRequest::begin();
     let method = method_label(request.method());
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = with_problem(response, &id);
@@ -72,6 +72,7 @@ pub(super) async fn observe(
     let route = response.request().match_pattern().unwrap_or_else(|| "other".into());
     let (status, took) = (response.status().as_u16(), began.elapsed());
     log(&response, method, &route, &id, took.as_secs_f64() * 1e3);
+    drop(active);
     metrics::http_answered(method, route, status, took);
     Ok(response)
 }
