@@ -11,6 +11,7 @@ use actix_web::web::Data;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreUrl};
@@ -26,7 +27,9 @@ use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
 use crate::topic::{Settings, Topics};
 
-/// How often samples of histograms are put away, callers forgotten and the store asked.
+/// How often samples of histograms are put away: a scrape has to wait for those that are not.
+const UPKEEP: Duration = Duration::from_millis(250);
+/// How often callers are forgotten and the store is asked.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often old idempotency records are forgotten.
 const EXPIRY: Duration = Duration::from_secs(600);
@@ -61,7 +64,8 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
     let server = http::serve(app.clone(), listener, config.workers, config.shutdown_timeout)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
-    let housekeeping = actix_web::rt::spawn(keep_house(app.clone(), Arc::clone(&writer), metrics));
+    let housekeeping = actix_web::rt::spawn(keep_house(app.clone(), Arc::clone(&writer)));
+    let upkeep = actix_web::rt::spawn(put_samples_away(metrics));
     tracing::info!(url = %format!("http://{address}"), store = %config.store, "listening");
 
     tokio::select! {
@@ -76,6 +80,7 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
     handle.stop(true).await;
     serving.await.context("the HTTP server failed")?.context("the HTTP server failed")?;
     housekeeping.abort();
+    upkeep.abort();
     drop(topics);
     writer.close().await;
     tracing::info!("stopped");
@@ -161,13 +166,21 @@ pub fn app(
     }
 }
 
-async fn keep_house(app: Data<App>, writer: Arc<dyn EventSourceWriter>, metrics: PrometheusHandle) {
+async fn put_samples_away(metrics: PrometheusHandle) {
+    let mut upkeep = tokio::time::interval(UPKEEP);
+    upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        upkeep.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+async fn keep_house(app: Data<App>, writer: Arc<dyn EventSourceWriter>) {
     let mut often = tokio::time::interval(HOUSEKEEPING);
     let mut seldom = tokio::time::interval(EXPIRY);
     loop {
         tokio::select! {
             _ = often.tick() => {
-                metrics.run_upkeep();
                 app.guard.forget_quiet_callers();
                 let ping = tokio::time::timeout(HOUSEKEEPING, app.reader.ping()).await;
                 metrics::store_up(ping.is_ok_and(|ping| ping.is_ok()));

@@ -74,6 +74,18 @@ async fn wait(count: &AtomicU64, more: u64) {
     }
 }
 
+async fn wait_for_scrapes(prometheus: &Prometheus) {
+    let enough = [("query", "count_over_time(tidelog_build_info[1m]) > 2")];
+    loop {
+        // It may still be starting.
+        let found = prometheus.api("query", &enough).await.unwrap_or_default();
+        if found["result"].as_array().is_some_and(|result| !result.is_empty()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The choices that a variable offers: `label_values(SELECTOR, LABEL)`.
 async fn choices(prometheus: &Prometheus, variable: &Value) -> usize {
     let query = replaced(word(&variable["query"], "query"));
@@ -98,6 +110,8 @@ async fn under_load_every_panel_shows_something() {
     let load = Load::new(&service);
     let watching = async {
         wait(&load.done, 500).await;
+        // What rises between two scrapes is seen; what is up at the first one is not a rise.
+        wait_for_scrapes(&prometheus).await;
         cluster.stop(Stop::Immediate);
         wait(&load.failed, 100).await;
         cluster.start();
@@ -110,7 +124,8 @@ async fn under_load_every_panel_shows_something() {
         load.stop();
         wrong
     };
-    let ((), wrong) = futures::join!(load.run(), watching);
+    let all = async { futures::join!(load.run(), watching) };
+    let ((), wrong) = tokio::time::timeout(PATIENCE * 2, all).await.expect("it ends");
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 
     for variable in &list(&dashboard["templating"], "list")[1..] {
