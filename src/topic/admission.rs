@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -120,6 +121,7 @@ impl Drop for Permit {
 
 impl Admission {
     pub(super) fn new(events: usize, bytes: usize, topic_events: usize) -> Self {
+        metrics::queue_limits(events, bytes);
         Self {
             events: Bound::new(events),
             bytes: Bound::new(bytes.div_ceil(UNIT)),
@@ -158,9 +160,11 @@ impl Admission {
         weight: Weight,
     ) -> Result<Permit, WriteError> {
         self.check_open()?;
+        let began = Instant::now();
         let topic = topic.0.take(weight.events).await;
         let events = self.events.take(weight.events).await;
         let bytes = self.bytes.take(weight.bytes.div_ceil(UNIT)).await;
+        metrics::admitted(began.elapsed());
         // Those who were waiting when the doors closed do not get in any more.
         self.check_open()?;
         Permit::new(weight, [topic, events, bytes], &self.unanswered)

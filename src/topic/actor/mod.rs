@@ -91,6 +91,8 @@ pub(super) struct TopicActor {
     folding: Folding,
     /// Nothing is planned before the surface is folded up to here.
     fold_first: Option<Seq>,
+    /// Since when planning waits for the surface.
+    held: Option<Instant>,
     reported_unfolded: u64,
     /// A batch was rejected: so many commands are now sent one by one, to find the culprit.
     one_by_one: usize,
@@ -164,6 +166,7 @@ impl TopicActor {
             durable: None,
             folding: Folding::No,
             fold_first: None,
+            held: None,
             reported_unfolded: 0,
             one_by_one: 0,
             rejected: None,
@@ -212,15 +215,17 @@ impl TopicActor {
         if self.in_flight.len() >= max || self.in_flight.back().is_some_and(Flight::bars) {
             return false;
         }
-        if self.fold_first > self.memory.keys.folded() {
+        let full = self.memory.keys.bytes() > self.settings.keys_bytes_max
+            || self.unfolded() > self.settings.unfolded_events_max as u64;
+        let folded = self.memory.keys.folded();
+        let behind = self.durable.map(|d| d.head.seq) > folded;
+        if self.fold_first > folded || full && behind {
+            self.held.get_or_insert_with(Instant::now);
             self.fold(ctx);
             return false;
         }
-        let full = self.memory.keys.bytes() > self.settings.keys_bytes_max
-            || self.unfolded() > self.settings.unfolded_events_max as u64;
-        if full && self.durable.map(|d| d.head.seq) > self.memory.keys.folded() {
-            self.fold(ctx);
-            return false;
+        if let Some(since) = self.held.take() {
+            metrics::fold_waited(since.elapsed());
         }
         true
     }
@@ -277,6 +282,7 @@ impl TopicActor {
     fn plan(&mut self, count: usize, oldest: Instant, ctx: &mut Context<Self>) {
         let Phase::Writing(Writing { planner, .. }) = &mut self.phase else { return };
         let memory = &mut self.memory;
+        let began = Instant::now();
         let mut batch = planner.begin(now());
         let (mut duplicates, mut replayed) = (0, 0);
         for _ in 0..count {
@@ -293,6 +299,7 @@ impl TopicActor {
             });
         }
         planner.seal(&mut batch);
+        metrics::decided(began.elapsed());
         memory.batch_planned();
         // Only here: what was looked up for a batch must stay until the batch is planned.
         memory.keys.sweep(self.settings.keys_bytes_max);

@@ -123,6 +123,7 @@ impl TopicActor {
         self.phase = phase;
         self.folding = Folding::No;
         self.fold_first = None;
+        self.held = None;
         self.memory = Memory::new(None, false);
         self.report_unfolded(0);
     }
