@@ -51,6 +51,8 @@ pub struct FaultyStore {
     late: Arc<Mutex<Late>>,
     pub read_only: Mutex<bool>,
     pub down: Arc<Mutex<bool>>,
+    /// Everything works, but nothing can be appended.
+    pub full: Arc<Mutex<bool>>,
     poison: Arc<Mutex<Option<String>>>,
     /// One permit for each append that may be done.
     pub gate: Arc<Semaphore>,
@@ -74,6 +76,7 @@ impl FaultyStore {
             late: Arc::default(),
             read_only: Mutex::new(false),
             down: Arc::default(),
+            full: Arc::default(),
             poison: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             appends,
@@ -81,12 +84,12 @@ impl FaultyStore {
         let (inner, gate) = (Arc::clone(&store.inner), Arc::clone(&store.gate));
         let (faults, late) = (Arc::clone(&store.faults), Arc::clone(&store.late));
         let (poison, appended) = (Arc::clone(&store.poison), Arc::clone(&store.appended));
-        let down = Arc::clone(&store.down);
+        let (down, full) = (Arc::clone(&store.down), Arc::clone(&store.full));
         actix_rt::spawn(async move {
             while let Some((batch, call, reply)) = queue.recv().await {
                 gate.acquire().await.expect("it is never closed").forget();
                 let fault = faults.lock().remove(&call);
-                let outcome = if *down.lock() {
+                let outcome = if *down.lock() || *full.lock() {
                     Err(AppendError::NotWritten(StoreError::Unavailable(cause())))
                 } else if poison.lock().as_deref().is_some_and(|key| has(&batch, key)) {
                     Err(AppendError::Rejected(cause()))

@@ -317,7 +317,6 @@ impl TopicActor {
             Ok(()) => {
                 let flight = self.in_flight.iter_mut().find(|flight| flight.number == number);
                 flight.expect("it is in flight until it is settled").land();
-                self.backoff = Backoff::default();
                 self.settle(ctx);
                 return self.pump(ctx);
             }
@@ -330,7 +329,7 @@ impl TopicActor {
             AppendError::Refused => ("refused", self.backoff.pause()),
             AppendError::Rejected(_) => ("rejected", Duration::ZERO),
             AppendError::NotWritten(_) => ("not_written", self.backoff.pause()),
-            AppendError::Unknown(_) => ("unknown", Duration::ZERO),
+            AppendError::Unknown(_) => ("unknown", self.backoff.pause()),
         };
         metrics::append_error(kind);
         self.rejected = matches!(error, AppendError::Rejected(_)).then_some(number);
@@ -347,6 +346,7 @@ impl TopicActor {
         while self.in_flight.front().is_some_and(|flight| flight.landed) {
             let flight = self.in_flight.pop_front().expect("there is a front");
             self.progress = Instant::now();
+            self.backoff = Backoff::default();
             self.durable = flight.durable().or(self.durable);
             let batch = &flight.batch;
             self.memory.batch_durable(batch, self.in_flight.is_empty());

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 
-use super::super::backoff::Backoff;
 use super::super::flight::Flight;
 use super::super::memory::Memory;
 use super::super::outcome::WriteError;
@@ -54,7 +53,6 @@ impl TopicActor {
         if self.flights > 0 {
             metrics::topic_recovered();
         }
-        self.backoff = Backoff::default();
         self.resolve(taken.there, ctx);
         let opened = taken.opened;
         self.memory = Memory::new(opened.folded, opened.head.is_none());
