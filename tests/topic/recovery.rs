@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidelog::topic::{Settings, Topics, WriteError};
 
@@ -31,4 +31,25 @@ async fn a_store_that_takes_nothing_is_asked_less_and_less_often() {
     assert!(opens < 20, "taken {opens} times in a second");
     *store.full.lock() = false;
     assert!(topics.submit(&topic(), write("a", "1")).await.is_ok());
+}
+
+/// Found by a review: a take that was still pausing when its commands were given up fenced the
+/// take that came after it.
+#[actix_rt::test]
+async fn a_take_that_nobody_waits_for_any_more_is_not_made() {
+    let (store, topics) = warm(impatient()).await;
+    *store.down.lock() = true;
+    let outcome = topics.submit(&topic(), write("a", "1")).await;
+    assert_eq!(outcome, Err(WriteError::Unavailable));
+    *store.down.lock() = false;
+    topics.submit(&topic(), write("b", "1")).await.expect("it is back");
+    let opens = store.opens.load(Ordering::SeqCst);
+    // The longest pause, and more.
+    let until = Instant::now() + Duration::from_millis(1200);
+    let mut seqs = 2..;
+    while Instant::now() < until {
+        let receipt = topics.submit(&topic(), write("c", &seqs.start.to_string())).await.unwrap();
+        assert_eq!(Some(seq(&receipt)), seqs.next());
+    }
+    assert_eq!(store.opens.load(Ordering::SeqCst), opens, "the store was well all the time");
 }

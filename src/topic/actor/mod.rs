@@ -100,6 +100,8 @@ pub(super) struct TopicActor {
     progress: Instant,
     pump_pending: bool,
     timer: Option<(SpawnHandle, Instant)>,
+    /// The topic is being taken, or will be after a pause.
+    taking: Option<SpawnHandle>,
 }
 
 impl Actor for TopicActor {
@@ -169,6 +171,7 @@ impl TopicActor {
             progress: Instant::now(),
             pump_pending: false,
             timer: None,
+            taking: None,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::store::StoreError;
 impl TopicActor {
     /// Takes the topic, after a pause, and begins a new life.
     pub(super) fn take(&mut self, pause: Duration, ctx: &mut Context<Self>) {
-        self.new_life(Phase::Taking);
+        self.new_life(Phase::Taking, ctx);
         let life = self.life;
         let unresolved =
             self.in_flight.iter().filter(|f| !f.landed).filter_map(Flight::mark).collect();
@@ -32,14 +32,15 @@ impl TopicActor {
             tokio::time::sleep(pause).await;
             taking.await
         };
-        ctx.spawn(taking.into_actor(self).map(move |taken, actor, ctx| {
+        self.taking = Some(ctx.spawn(taking.into_actor(self).map(move |taken, actor, ctx| {
             if actor.life == life {
+                actor.taking = None;
                 match taken {
                     Ok(taken) => actor.taken(taken, ctx),
                     Err(error) => actor.not_taken(&error, ctx),
                 }
             }
-        }));
+        })));
     }
 
     fn taken(&mut self, taken: Taken, ctx: &mut Context<Self>) {
@@ -48,7 +49,7 @@ impl TopicActor {
             tracing::error!(topic, "the store has lost acknowledged events; not writing to it");
             metrics::store_error("rewound");
             self.plan_again();
-            return self.give_up(&WriteError::Unavailable);
+            return self.give_up(&WriteError::Unavailable, ctx);
         }
         if self.flights > 0 {
             metrics::topic_recovered();
@@ -97,25 +98,29 @@ impl TopicActor {
     fn not_taken(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
         self.store_failed("taking the topic", error);
         match error {
-            StoreError::Unavailable(_) if self.queue.is_empty() => self.new_life(Phase::Idle),
+            StoreError::Unavailable(_) if self.queue.is_empty() => self.new_life(Phase::Idle, ctx),
             StoreError::Unavailable(_) => {
                 let pause = self.backoff.pause();
                 self.take(pause, ctx);
             }
-            StoreError::ReadOnly(_) => self.give_up(&WriteError::ReadOnly),
-            StoreError::Corrupt(_) => self.give_up(&WriteError::Unavailable),
+            StoreError::ReadOnly(_) => self.give_up(&WriteError::ReadOnly, ctx),
+            StoreError::Corrupt(_) => self.give_up(&WriteError::Unavailable, ctx),
         }
     }
 
     /// Answers everything that waits with `error`; the next submission takes the topic again.
-    pub(super) fn give_up(&mut self, error: &WriteError) {
+    pub(super) fn give_up(&mut self, error: &WriteError, ctx: &mut Context<Self>) {
         self.queue.fail(error);
         self.in_flight.clear();
-        self.new_life(Phase::Idle);
+        self.new_life(Phase::Idle, ctx);
     }
 
-    fn new_life(&mut self, phase: Phase) {
+    fn new_life(&mut self, phase: Phase, ctx: &mut Context<Self>) {
         self.life += 1;
+        if let Some(taking) = self.taking.take() {
+            // It would fence what comes after it.
+            ctx.cancel_future(taking);
+        }
         self.phase = phase;
         self.folding = Folding::No;
         self.fold_first = None;

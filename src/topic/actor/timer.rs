@@ -39,7 +39,7 @@ impl TopicActor {
             Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {
                 let topic = self.topic.as_str();
                 tracing::warn!(topic, "no progress in time; answering all that waits as failed");
-                self.give_up(&WriteError::Unavailable);
+                self.give_up(&WriteError::Unavailable, ctx);
             }
             Some(_) => {}
             None if quiet >= QUIET && self.unfolded() > 0 => self.fold(ctx),
