@@ -107,8 +107,9 @@ pub(super) struct TopicActor {
 impl Actor for TopicActor {
     type Context = Context<Self>;
 
-    fn started(&mut self, _: &mut Self::Context) {
+    fn started(&mut self, ctx: &mut Self::Context) {
         metrics::actor_started();
+        self.set_timer(ctx); // Maybe nothing will ever be submitted.
     }
 }
 
