@@ -53,3 +53,20 @@ async fn a_take_that_nobody_waits_for_any_more_is_not_made() {
     }
     assert_eq!(store.opens.load(Ordering::SeqCst), opens, "the store was well all the time");
 }
+
+/// Found by a review: the actor retired, and its successor knew nothing of the loss.
+#[actix_rt::test]
+async fn a_loss_of_acknowledged_events_is_not_forgotten_while_the_topic_idles() {
+    let idle = Duration::from_millis(10);
+    let (store, topics) = warm(Settings { topic_idle: idle, ..Settings::default() }).await;
+    let lost = store.lose();
+    assert_eq!(topics.submit(&topic(), write("a", "1")).await, Err(WriteError::Unavailable));
+    let until = Instant::now() + idle * 20;
+    while Instant::now() < until {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(topics.submit(&topic(), write("b", "1")).await, Err(WriteError::Unavailable));
+    store.find(lost);
+    let receipt = topics.submit(&topic(), write("c", "1")).await.expect("all is there again");
+    assert_eq!(seq(&receipt), 1);
+}

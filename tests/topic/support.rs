@@ -132,9 +132,14 @@ impl FaultyStore {
         self.gate.add_permits(appends);
     }
 
-    /// The store loses everything.
-    pub fn lose(&self) {
-        *self.inner.lock() = Arc::default();
+    /// The store loses everything; returns what it had.
+    pub fn lose(&self) -> Arc<MemoryStore> {
+        std::mem::take(&mut self.inner.lock())
+    }
+
+    /// The store has this again.
+    pub fn find(&self, lost: Arc<MemoryStore>) {
+        *self.inner.lock() = lost;
     }
 
     pub fn inner(&self) -> Arc<MemoryStore> {

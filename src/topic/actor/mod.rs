@@ -88,6 +88,8 @@ pub(super) struct TopicActor {
     in_flight: VecDeque<Flight>,
     flights: u64,
     durable: Option<Durable>,
+    /// The store has lost what was durable, and has not found it since.
+    rewound: bool,
     folding: Folding,
     /// Nothing is planned before the surface is folded up to here.
     fold_first: Option<Seq>,
@@ -163,6 +165,7 @@ impl TopicActor {
             in_flight: VecDeque::new(),
             flights: 0,
             durable: None,
+            rewound: false,
             folding: Folding::No,
             fold_first: None,
             reported_unfolded: 0,

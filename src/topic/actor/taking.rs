@@ -44,6 +44,7 @@ impl TopicActor {
     }
 
     fn taken(&mut self, taken: Taken, ctx: &mut Context<Self>) {
+        self.rewound = taken.rewound;
         if taken.rewound {
             let topic = self.topic.as_str();
             tracing::error!(topic, "the store has lost acknowledged events; not writing to it");

@@ -44,6 +44,8 @@ impl TopicActor {
             Some(_) => {}
             None if quiet >= QUIET && self.unfolded() > 0 => self.fold(ctx),
             None if quiet < self.settings.topic_idle => {}
+            // Its successor would know nothing of what the store has lost.
+            None if self.rewound => self.progress = Instant::now(),
             None if self
                 .registry
                 .upgrade()
