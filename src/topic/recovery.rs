@@ -37,13 +37,7 @@ pub(super) async fn take(
     unresolved: Vec<(Seq, BatchMark)>,
     timeout: Duration,
 ) -> Result<Taken, StoreError> {
-    let mut opened = within(timeout, store.open(&topic)).await?;
-    if let Some(head) = opened.head
-        && opened.folded < Some(head.seq)
-    {
-        // What the actor knew of keys behind the watermark is gone with its memory.
-        opened.folded = Some(within(timeout, store.fold(opened.topic, head.seq, None)).await?);
-    }
+    let opened = within(timeout, store.open(&topic)).await?;
     let mut marks: Vec<Seq> = unresolved.iter().map(|(seq, _)| *seq).collect();
     marks.extend(durable.map(|durable| durable.head.seq));
     if marks.is_empty() {

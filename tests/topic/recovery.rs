@@ -70,3 +70,20 @@ async fn a_loss_of_acknowledged_events_is_not_forgotten_while_the_topic_idles() 
     let receipt = topics.submit(&topic(), write("c", "1")).await.expect("all is there again");
     assert_eq!(seq(&receipt), 1);
 }
+
+/// Found by a review: the surface was brought forward before the store was asked.
+#[actix_rt::test]
+async fn what_became_of_a_batch_is_told_however_long_the_fold_after_it_takes() {
+    let (store, topics) = warm(impatient()).await;
+    *store.unfolded.lock() = true;
+    let slow = store.folding.lock().await;
+    store.fail(0, Fault::UnknownDone);
+    let receipt = topics.submit(&topic(), write("a", "1")).await.expect("the store can be asked");
+    assert_eq!(seq(&receipt), 1);
+    let topic = topic();
+    let mut next = Box::pin(topics.submit(&topic, write("a", "1")));
+    let patience = impatient().write_timeout / 4;
+    assert!(tokio::time::timeout(patience, &mut next).await.is_err(), "keys are not known yet");
+    drop(slow);
+    assert!(next.await.expect("the fold is done").acks[0].duplicate);
+}

@@ -53,6 +53,10 @@ pub struct FaultyStore {
     pub down: Arc<Mutex<bool>>,
     /// Everything works, but nothing can be appended.
     pub full: Arc<Mutex<bool>>,
+    /// The surface is never forward when a topic is opened.
+    pub unfolded: Mutex<bool>,
+    /// Folds wait while this is locked.
+    pub folding: tokio::sync::Mutex<()>,
     poison: Arc<Mutex<Option<String>>>,
     /// One permit for each append that may be done.
     pub gate: Arc<Semaphore>,
@@ -77,6 +81,8 @@ impl FaultyStore {
             read_only: Mutex::new(false),
             down: Arc::default(),
             full: Arc::default(),
+            unfolded: Mutex::default(),
+            folding: tokio::sync::Mutex::default(),
             poison: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             appends,
@@ -220,7 +226,8 @@ impl EventSourceWriter for FaultyStore {
         self.late(Fault::UnknownLate).await;
         let opened = self.inner().open(topic).await;
         self.late(Fault::UnknownAfterFence).await;
-        opened
+        let unfolded = *self.unfolded.lock();
+        opened.map(|opened| if unfolded { Opened { folded: None, ..opened } } else { opened })
     }
 
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
@@ -249,6 +256,7 @@ impl EventSourceWriter for FaultyStore {
         touched: Option<Touched>,
     ) -> Result<Seq, StoreError> {
         self.call()?;
+        let _turn = self.folding.lock().await;
         self.inner().fold(topic, to, touched).await
     }
 

@@ -98,8 +98,10 @@ pub(super) struct TopicActor {
     one_by_one: usize,
     rejected: Option<u64>,
     backoff: Backoff,
-    /// When something was last settled, or work began.
+    /// When something was last settled, or work began, or the topic was taken. But only the first
+    /// take after what was settled counts: a store may be fine but for appending.
     progress: Instant,
+    taken_in_vain: bool,
     pump_pending: bool,
     timer: Option<(SpawnHandle, Instant)>,
     /// The topic is being taken, or will be after a pause.
@@ -173,6 +175,7 @@ impl TopicActor {
             rejected: None,
             backoff: Backoff::default(),
             progress: Instant::now(),
+            taken_in_vain: false,
             pump_pending: false,
             timer: None,
             taking: None,
@@ -353,6 +356,7 @@ impl TopicActor {
         while self.in_flight.front().is_some_and(|flight| flight.landed) {
             let flight = self.in_flight.pop_front().expect("there is a front");
             self.progress = Instant::now();
+            self.taken_in_vain = false;
             self.backoff = Backoff::default();
             self.durable = flight.durable().or(self.durable);
             let batch = &flight.batch;

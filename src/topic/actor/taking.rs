@@ -1,7 +1,7 @@
 //! How the actor takes its topic, and what becomes of the batches that were in flight.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 
@@ -58,10 +58,17 @@ impl TopicActor {
         self.resolve(taken.there, ctx);
         let opened = taken.opened;
         self.memory = Memory::new(opened.folded, opened.head.is_none());
+        // What was known of keys behind the watermark is gone. Only here: what is known of the
+        // batches that were on their way is told without waiting for a fold.
+        self.fold_first = opened.head.map(|head| head.seq);
         let (id, epoch) = (opened.topic, opened.epoch);
         self.durable = opened.head.map(|head| Durable { head, root: opened.frontier.root() });
         let planner = Planner::new(id, epoch, opened.head, opened.frontier);
         self.phase = Phase::Writing(Writing { id, planner, looking_up: false });
+        if !std::mem::replace(&mut self.taken_in_vain, true) {
+            self.progress = Instant::now();
+        }
+        self.set_timer(ctx);
         self.pump(ctx);
     }
 
