@@ -222,6 +222,27 @@ async fn who_is_refused_because_all_is_full_starts_no_actor() {
 }
 
 #[actix_rt::test]
+async fn topics_that_go_quiet_together_have_their_surfaces_brought_forward_one_by_one() {
+    let store = FaultyStore::new();
+    let topics = Topics::new(Arc::clone(&store) as _, quickly_idle());
+    let slow = store.folding.lock().await;
+    for n in 0..10 {
+        let topic = TopicName::parse(&format!("t{n}")).expect("a topic name");
+        topics.submit(&topic, write("a", "1")).await.expect("the store is there");
+    }
+    while store.folds.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    settle().await;
+    assert_eq!(store.folds.load(Ordering::SeqCst), 1);
+    drop(slow);
+    while topics.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.folds.load(Ordering::SeqCst), 10, "each has had its turn");
+}
+
+#[actix_rt::test]
 async fn draining_answers_what_was_admitted_and_admits_nothing_else() {
     let (store, topics) = warm(Settings::default()).await;
     store.hold();

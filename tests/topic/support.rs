@@ -55,6 +55,8 @@ pub struct FaultyStore {
     pub full: Arc<Mutex<bool>>,
     /// The surface is never forward when a topic is opened.
     pub unfolded: Mutex<bool>,
+    /// How many folds have begun.
+    pub folds: AtomicUsize,
     /// Folds wait while this is locked.
     pub folding: tokio::sync::Mutex<()>,
     poison: Arc<Mutex<Option<String>>>,
@@ -82,6 +84,7 @@ impl FaultyStore {
             down: Arc::default(),
             full: Arc::default(),
             unfolded: Mutex::default(),
+            folds: AtomicUsize::new(0),
             folding: tokio::sync::Mutex::default(),
             poison: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
@@ -256,6 +259,7 @@ impl EventSourceWriter for FaultyStore {
         touched: Option<Touched>,
     ) -> Result<Seq, StoreError> {
         self.call()?;
+        self.folds.fetch_add(1, Ordering::SeqCst);
         let _turn = self.folding.lock().await;
         self.inner().fold(topic, to, touched).await
     }

@@ -6,10 +6,11 @@
 //! begins, and results of earlier lives are ignored.
 //!
 //! Here: the way from the mailbox to the store and back. How the topic is taken is in `taking.rs`,
-//! when the actor gives up or ends in `timer.rs`.
+//! how its surface is brought forward in `folding.rs`, when the actor gives up or ends in `timer.rs`.
 //!
 //! Invariant: batches are only planned in the phase `Writing`, on the planned head of this life.
 
+mod folding;
 mod taking;
 mod timer;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, SpawnHandle};
 use actix::{ActorFutureExt as _, WrapFuture as _};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::backoff::Backoff;
 use super::flight::{Flight, written};
@@ -30,13 +32,8 @@ use super::registry::Registry;
 use super::settings::Settings;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
-use crate::store::{AppendError, EventSourceWriter, Touched, Wanted};
-
-/// Keys that are worth a fold while there is other work. Fewer make more folds of hot keys, more
-/// make writing wait for the fold.
-const FOLD_KEYS: usize = 50_000;
-/// Keys that are worth a fold as soon as there is no other work.
-const FOLD_KEYS_IDLE: usize = 5_000;
+use crate::store::{AppendError, EventSourceWriter, Wanted};
+use folding::Folding;
 
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
@@ -57,14 +54,6 @@ enum Phase {
     Taking,
     /// Batches may be planned.
     Writing(Writing),
-}
-
-/// How far the surface is on its way forward.
-enum Folding {
-    No,
-    /// What was written up to here will be folded as soon as it is durable.
-    Planned(Seq, Touched),
-    Running,
 }
 
 struct Writing {
@@ -91,6 +80,10 @@ pub(super) struct TopicActor {
     /// The store has lost what was durable, and has not found it since.
     rewound: bool,
     folding: Folding,
+    /// The actor waits for its turn to fold.
+    awaiting_turn: bool,
+    turn: Option<OwnedSemaphorePermit>,
+    fold_backoff: Backoff,
     /// Nothing is planned before the surface is folded up to here.
     fold_first: Option<Seq>,
     reported_unfolded: u64,
@@ -169,6 +162,9 @@ impl TopicActor {
             durable: None,
             rewound: false,
             folding: Folding::No,
+            awaiting_turn: false,
+            turn: None,
+            fold_backoff: Backoff::default(),
             fold_first: None,
             reported_unfolded: 0,
             one_by_one: 0,
@@ -230,18 +226,6 @@ impl TopicActor {
             return false;
         }
         true
-    }
-
-    /// Events that are durable and that the surface does not cover yet.
-    pub(super) fn unfolded(&self) -> u64 {
-        let (Phase::Writing(_), Some(durable)) = (&self.phase, self.durable) else { return 0 };
-        let covered = self.memory.keys.folded().map_or(0, |seq| seq.0 + 1);
-        (durable.head.seq.0 + 1).saturating_sub(covered)
-    }
-
-    fn report_unfolded(&mut self, now: u64) {
-        metrics::unfolded(now as i64 - self.reported_unfolded as i64);
-        self.reported_unfolded = now;
     }
 
     fn look_up(&mut self, wanted: Wanted, ctx: &mut Context<Self>) {
@@ -372,74 +356,11 @@ impl TopicActor {
         }
         self.report_unfolded(self.unfolded());
         self.fold_planned(ctx);
-        let enough = if self.queue.is_empty() { FOLD_KEYS_IDLE } else { FOLD_KEYS };
-        if self.memory.keys.waiting() >= enough
-            || self.unfolded() > self.settings.unfolded_events_max as u64 / 2
-        {
+        if self.is_worth_a_fold() {
             self.fold(ctx);
         } else if self.queue.is_empty() {
             self.set_timer(ctx);
         }
-    }
-
-    /// Brings the surface forward, in the background.
-    pub(super) fn fold(&mut self, ctx: &mut Context<Self>) {
-        let (Phase::Writing(writing), Some(durable)) = (&self.phase, self.durable) else { return };
-        let folded = self.memory.keys.folded();
-        if !matches!(self.folding, Folding::No) || folded >= Some(durable.head.seq) {
-            return;
-        }
-        if self.fold_first > folded {
-            // Which keys were touched is not remembered.
-            return self.fold_to(durable.head.seq, None, ctx);
-        }
-        let invalidating = |flight: &Flight| !flight.batch.invalidations.is_empty();
-        if let Some(head) = writing.planner.head()
-            && !self.in_flight.back().is_some_and(invalidating)
-        {
-            self.folding = Folding::Planned(head.seq, self.memory.keys.plan_fold(head.seq));
-            self.fold_planned(ctx);
-        }
-    }
-
-    /// What is remembered of keys is as of the planned head: it has to be durable first.
-    fn fold_planned(&mut self, ctx: &mut Context<Self>) {
-        let durable = self.durable.map(|durable| durable.head.seq);
-        match std::mem::replace(&mut self.folding, Folding::No) {
-            Folding::Planned(to, touched) if durable >= Some(to) => {
-                self.fold_to(to, Some(touched), ctx);
-            }
-            folding => self.folding = folding,
-        }
-    }
-
-    fn fold_to(&mut self, to: Seq, touched: Option<Touched>, ctx: &mut Context<Self>) {
-        let Phase::Writing(writing) = &self.phase else { return };
-        self.folding = Folding::Running;
-        let (store, id, life) = (Arc::clone(&self.store), writing.id, self.life);
-        let fold = async move { store.fold(id, to, touched).await };
-        ctx.spawn(fold.into_actor(self).map(move |folded, actor, ctx| {
-            if actor.life != life {
-                return;
-            }
-            match folded {
-                Ok(seq) => {
-                    actor.folding = Folding::No;
-                    actor.memory.keys.folded_to(seq);
-                    actor.report_unfolded(actor.unfolded());
-                    actor.pump(ctx);
-                }
-                Err(error) => {
-                    actor.store_failed("fold", &error);
-                    ctx.run_later(actor.backoff.pause(), move |actor, ctx| {
-                        if actor.life == life {
-                            actor.folding = Folding::No;
-                            actor.pump(ctx);
-                        }
-                    });
-                }
-            }
-        }));
     }
 }
 

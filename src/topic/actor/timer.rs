@@ -51,7 +51,7 @@ impl TopicActor {
                 self.give_up(&WriteError::Unavailable, ctx);
             }
             Some(_) => {}
-            None if quiet >= self.fold_after() && self.unfolded() > 0 => self.fold(ctx),
+            None if quiet >= self.fold_after() && self.unfolded() > 0 => self.fold_in_turn(ctx),
             None if quiet < self.settings.topic_idle => {}
             // Its successor would know nothing of what the store has lost.
             None if self.rewound => self.progress = Instant::now(),
