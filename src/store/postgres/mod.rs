@@ -1,8 +1,8 @@
 //! The PostgreSQL store. Tables and views: `sql/postgres/`.
 //!
 //! Appends go over *lanes* (`lane.rs`), everything else over pools of connections: one for what
-//! writers look up, one for readers and folds, so that neither keeps appends waiting. All of
-//! them live on a runtime of the store's own.
+//! writers look up, one for their folds, one for readers, so that none keeps another waiting. All
+//! of them live on a runtime of the store's own.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -62,13 +62,17 @@ const BATCH_BYTES_MAX: usize = 256 << 20;
 
 /// Connections for what writers look up and for taking topics.
 const LOOKUPS: usize = 4;
+/// Connections for writers' folds, and so the topics that fold at once; the others stand in line.
+const FOLDS: usize = 2;
 
 /// Topics in a PostgreSQL database.
 pub struct PostgresStore {
     lanes: Vec<LaneHandle>,
     /// What writers look up, and the taking of topics.
     lookups: Pool,
-    /// Readers and folds.
+    /// Folds of writers.
+    folds: Pool,
+    /// Readers, and the folds that they need.
     readers: Pool,
     /// `Some` until the store is dropped.
     runtime: Option<Runtime>,
@@ -104,8 +108,9 @@ impl PostgresStore {
         };
         let mut store = Self {
             lanes: Vec::new(),
-            lookups: connector("lookup").pool(LOOKUPS),
-            readers: connector("read").pool(config.readers.max(1)),
+            lookups: connector("lookup").pool(LOOKUPS, Some(config.connect_timeout)),
+            folds: connector("fold").pool(FOLDS, None),
+            readers: connector("read").pool(config.readers.max(1), Some(config.connect_timeout)),
             runtime: None,
         };
         let (start, lane) = (connector("start"), connector("lane"));
@@ -231,7 +236,8 @@ impl EventSourceWriter for PostgresStore {
         to: Seq,
         touched: Option<Touched>,
     ) -> Result<Seq, StoreError> {
-        fold::fold(&mut self.reader().await?, topic, to, touched).await
+        let mut client = self.folds.get().await.map_err(pool_error)?;
+        fold::fold(&mut client, topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -249,6 +255,7 @@ impl EventSourceWriter for PostgresStore {
             }
         }
         self.lookups.close();
+        self.folds.close();
         self.readers.close();
     }
 }
