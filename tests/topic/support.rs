@@ -55,6 +55,9 @@ pub struct FaultyStore {
     pub full: Arc<Mutex<bool>>,
     /// The surface is never forward when a topic is opened.
     pub unfolded: Mutex<bool>,
+    /// The store has no receipts of lines any more.
+    pub forgetful: Mutex<bool>,
+    pub lookups: AtomicUsize,
     /// How many folds have begun.
     pub folds: AtomicUsize,
     /// Folds wait while this is locked.
@@ -84,6 +87,8 @@ impl FaultyStore {
             down: Arc::default(),
             full: Arc::default(),
             unfolded: Mutex::default(),
+            forgetful: Mutex::default(),
+            lookups: AtomicUsize::new(0),
             folds: AtomicUsize::new(0),
             folding: tokio::sync::Mutex::default(),
             poison: Arc::default(),
@@ -235,7 +240,12 @@ impl EventSourceWriter for FaultyStore {
 
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
         self.call()?;
-        self.inner().facts(topic, wanted).await
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        let mut facts = self.inner().facts(topic, wanted).await?;
+        if *self.forgetful.lock() {
+            facts.replays.iter_mut().for_each(Vec::clear);
+        }
+        Ok(facts)
     }
 
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {

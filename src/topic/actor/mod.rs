@@ -27,7 +27,7 @@ use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
 use super::outcome::WriteError;
 use super::queue::{Queue, Submission};
-use super::recovery::{Durable, within};
+use super::recovery::{Durable, ask};
 use super::registry::Registry;
 use super::settings::Settings;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
@@ -231,16 +231,16 @@ impl TopicActor {
     fn look_up(&mut self, wanted: Wanted, ctx: &mut Context<Self>) {
         let Phase::Writing(writing) = &mut self.phase else { return };
         writing.looking_up = true;
-        let (store, id, asked) = (Arc::clone(&self.store), writing.id, wanted.clone());
+        let (store, id) = (Arc::clone(&self.store), writing.id);
         let (life, began, timeout) = (self.life, Instant::now(), self.settings.write_timeout);
-        let facts = async move { within(timeout, store.facts(id, asked)).await };
+        let facts = async move { ask(&*store, id, wanted, timeout).await };
         ctx.spawn(facts.into_actor(self).map(move |facts, actor, ctx| {
             if actor.life != life {
                 return;
             }
             metrics::facts_found(began.elapsed());
             match facts {
-                Ok(facts) => {
+                Ok((wanted, facts)) => {
                     actor.memory.learn(wanted, facts);
                     actor.looked_up(ctx);
                 }
