@@ -117,6 +117,25 @@ async fn a_statement_over_its_time_limit_is_not_written() {
     append_again(&store, "t").await;
 }
 
+/// Found by a review: a lane that panicked was gone, and with it all that its topics could do.
+#[tokio::test]
+async fn a_batch_that_makes_its_lane_panic_takes_no_other_with_it() {
+    let store = PostgresStore::connect(&small(&Cluster::shared().database())).await.expect("opens");
+    let mut writer = Writer::open(&store, "t").await;
+    let sound = writer.batch(&[one("k", "1")]);
+    let producer = ProducerId::parse("p").expect("a producer id");
+    let receipt =
+        Receipt { transaction: None, acks: Default::default(), head: None, replayed: false };
+    // Its next line does not fit a number.
+    let record =
+        ProducerRecord { producer, epoch: 0, first_line: u64::MAX, receipts: vec![receipt] };
+    let broken = Batch { producers: vec![record], ..Batch::clone(&sound) };
+    let outcome = store.append(std::sync::Arc::new(broken)).await;
+    assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
+    store.append(sound).await.expect("the lane goes on");
+    store.close().await;
+}
+
 /// Found by a review: a writer's fold waited for a connection that only slow readers had.
 #[tokio::test]
 async fn a_writer_folds_while_every_connection_of_the_readers_is_taken() {

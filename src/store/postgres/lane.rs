@@ -9,9 +9,11 @@
 //! 1. A batch is answered `Unknown` only after it was handed to a connection that was then lost.
 //! 2. A batch that failed in company is tried again alone (nothing of it is written), and so is
 //!    one that was refused because of that: company changes nothing for anybody (S10).
+//!    Should the lane panic (a bug), what it had in hand is `Unknown`, and it goes on.
 //! 3. Nothing waits for longer than one attempt to connect takes.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How much longer than the server's own time limit an answer may take.
 const GRACE: Duration = Duration::from_secs(5);
 const CLOSED: &str = "the connection was closed";
+const PANICKED: &str = "a lane panicked (a bug)";
 
 /// A batch on its way.
 pub(super) struct Job {
@@ -136,7 +139,8 @@ impl Lane {
     pub(super) async fn run(mut self, first: Link) {
         let mut link = Some(first);
         while let Some(mut current) = link {
-            match self.work(&mut current).await {
+            let work = AssertUnwindSafe(self.work(&mut current)).catch_unwind().await;
+            match work.unwrap_or_else(|_| End::Lost(unavailable(PANICKED))) {
                 End::Closed => return,
                 End::Lost(error) => {
                     drop(current);
