@@ -30,6 +30,7 @@ mod start;
 mod tls;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
@@ -113,14 +114,16 @@ impl PostgresStore {
             readers: connector("read").pool(config.readers.max(1), Some(config.connect_timeout)),
             runtime: None,
         };
-        let (start, lane) = (connector("start"), connector("lane"));
+        let (start, mut lane) = (connector("start"), connector("lane"));
+        // What nobody waits for any more should not keep its locks either.
+        lane.statement_timeout = config.statement_timeout.min(config.append_timeout);
         store.runtime = Some(runtime);
         start::prepare(&start).await?;
         for _ in 0..config.lanes.max(1) {
             let opened = Link::open(&lane).await;
             let link = opened
                 .map_err(|error| OpenError::Unreachable(format!("{}: {error}", target.shown())))?;
-            store.lanes.push(LaneHandle::start(lane.clone(), link));
+            store.lanes.push(LaneHandle::start(lane.clone(), config.append_timeout, link));
         }
         Ok(store)
     }
@@ -157,10 +160,11 @@ impl PostgresStore {
 }
 
 impl LaneHandle {
-    fn start(connector: Connector, link: Link) -> Self {
+    fn start(connector: Connector, patience: Duration, link: Link) -> Self {
         let (jobs, queue) = unbounded_channel();
         let runtime = connector.runtime.clone();
-        let task = runtime.spawn(Lane::new(connector, queue).run(link));
+        let task =
+            runtime.spawn(async move { Lane::new(connector, patience, queue).run(link).await });
         Self { jobs: Mutex::new(Some(jobs)), task: Mutex::new(Some(task)) }
     }
 
@@ -219,7 +223,7 @@ impl EventSourceWriter for PostgresStore {
         }
         let (done, outcome) = oneshot::channel();
         let lane = self.lane(batch.topic);
-        if lane.push(Job { batch, bytes, done }).is_err() {
+        if lane.push(Job { batch, bytes, since: Instant::now(), done }).is_err() {
             let error = StoreError::Unavailable(Cause::new("the store is closed"));
             return std::future::ready(Err(AppendError::NotWritten(error))).boxed();
         }
