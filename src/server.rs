@@ -129,8 +129,12 @@ pub async fn open(config: &Config) -> Result<Store, OpenError> {
         }
         StoreUrl::Postgres(url) => {
             let (lanes, readers) = (config.postgres_lanes, config.postgres_readers);
-            let settings =
-                postgres::Config { lanes, readers, ..postgres::Config::new(url.expose()) };
+            let settings = postgres::Config {
+                lanes,
+                readers,
+                append_timeout: config.write_timeout,
+                ..postgres::Config::new(url.expose())
+            };
             PostgresStore::connect(&settings).await.map(halves)
         }
     }

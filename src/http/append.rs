@@ -25,7 +25,7 @@ use super::access::Progress;
 use super::app::App;
 use super::auth::Writing;
 use super::body::{Body, Lines, Piece};
-use super::headers::{Media, content_type, header, idempotency_key, precondition};
+use super::headers::{Media, content_type, header, idempotency_key, no_producer_but, precondition};
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
@@ -103,6 +103,7 @@ pub(super) async fn append(
 
 /// `Producer-Id`, `Producer-Epoch`, `Producer-Seq`: the first line of this request.
 fn producer(request: &HttpRequest) -> Result<Option<ProducerLine>, Problem> {
+    no_producer_but(request, &["producer-id", "producer-epoch", "producer-seq"])?;
     let bad = |detail: &str| Problem::new(ErrorCode::Malformed, detail);
     let number = |name: &str| -> Result<Option<u64>, Problem> {
         let Some(text) = header(request, name)? else { return Ok(None) };

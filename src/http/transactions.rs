@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::app::Limits;
 use super::auth::Writing;
 use super::body::Body;
-use super::headers::{Media, content_type, idempotency_key, precondition};
+use super::headers::{Media, content_type, idempotency_key, no_producer_but, precondition};
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
 use crate::domain::{
@@ -36,6 +36,7 @@ pub(super) async fn write(
     Query::parse(request.query_string(), &[])?;
     let media = content_type(&request)?;
     let precondition = precondition(&request)?;
+    no_producer_but(&request, &[])?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;
@@ -59,6 +60,7 @@ pub(super) async fn write_one(
 ) -> Result<HttpResponse, Problem> {
     Query::parse(request.query_string(), &[])?;
     let precondition = precondition(&request)?;
+    no_producer_but(&request, &[])?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;
@@ -82,6 +84,7 @@ pub(super) async fn invalidate(
         let detail = "an invalidation takes no If-Match or If-None-Match";
         return Err(Problem::new(ErrorCode::Malformed, detail));
     }
+    no_producer_but(&request, &[])?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;

@@ -88,20 +88,33 @@ impl Bound {
 /// The right to wait in a queue; given back when it is dropped. Until then the drain waits.
 pub(super) struct Permit {
     weight: Weight,
-    room: Option<[OwnedSemaphorePermit; 3]>,
+    room: Option<Room>,
     _unanswered: OwnedSemaphorePermit,
 }
 
+/// What a permit holds.
+struct Room {
+    /// Of its topic; `None` until it is known that there is room in all.
+    topic: Option<OwnedSemaphorePermit>,
+    _events: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
 impl Permit {
-    fn new(
-        weight: Weight,
-        room: [OwnedSemaphorePermit; 3],
-        unanswered: &Bound,
-    ) -> Result<Self, WriteError> {
+    fn new(weight: Weight, room: Room, unanswered: &Bound) -> Result<Self, WriteError> {
         // Only the drain takes all of it; it may have begun since the doors were found open.
         let unanswered = unanswered.try_take(1).map_err(|_| WriteError::ShuttingDown)?;
         metrics::queued(weight.events, weight.bytes);
         Ok(Self { weight, room: Some(room), _unanswered: unanswered })
+    }
+
+    /// Enters a topic's queue at once or not at all.
+    pub(super) fn try_enter(mut self, topic: &TopicAdmission) -> Result<Self, WriteError> {
+        let topic = topic.0.try_take(self.weight.events)?;
+        if let Some(room) = &mut self.room {
+            room.topic = Some(topic);
+        }
+        Ok(self)
     }
 
     /// Makes room for others. To be called before the answer is given: who has it and comes
@@ -140,17 +153,14 @@ impl Admission {
         if self.closed.load(Ordering::Acquire) { Err(WriteError::ShuttingDown) } else { Ok(()) }
     }
 
-    /// Admits at once or not at all.
-    pub(super) fn try_admit(
-        &self,
-        topic: &TopicAdmission,
-        weight: Weight,
-    ) -> Result<Permit, WriteError> {
+    /// Admits at once or not at all; [`Permit::try_enter`] comes next. Two steps, so that for
+    /// what is refused here no actor is started.
+    pub(super) fn try_admit(&self, weight: Weight) -> Result<Permit, WriteError> {
         self.check_open()?;
-        let topic = topic.0.try_take(weight.events)?;
         let events = self.events.try_take(weight.events)?;
         let bytes = self.bytes.try_take(weight.bytes.div_ceil(UNIT))?;
-        Permit::new(weight, [topic, events, bytes], &self.unanswered)
+        let room = Room { topic: None, _events: events, _bytes: bytes };
+        Permit::new(weight, room, &self.unanswered)
     }
 
     /// Admits as soon as there is room: back-pressure.
@@ -161,13 +171,15 @@ impl Admission {
     ) -> Result<Permit, WriteError> {
         self.check_open()?;
         let began = Instant::now();
-        let topic = topic.0.take(weight.events).await;
-        let events = self.events.take(weight.events).await;
-        let bytes = self.bytes.take(weight.bytes.div_ceil(UNIT)).await;
+        let room = Room {
+            topic: Some(topic.0.take(weight.events).await),
+            _events: self.events.take(weight.events).await,
+            _bytes: self.bytes.take(weight.bytes.div_ceil(UNIT)).await,
+        };
         metrics::admitted(began.elapsed());
         // Those who were waiting when the doors closed do not get in any more.
         self.check_open()?;
-        Permit::new(weight, [topic, events, bytes], &self.unanswered)
+        Permit::new(weight, room, &self.unanswered)
     }
 
     /// Closes the doors and waits until all that was admitted is answered.
@@ -183,19 +195,27 @@ mod tests {
 
     use super::*;
 
+    fn enter(
+        admission: &Admission,
+        topic: &TopicAdmission,
+        weight: Weight,
+    ) -> Result<Permit, WriteError> {
+        admission.try_admit(weight)?.try_enter(topic)
+    }
+
     const ONE: Weight = Weight { events: 1, bytes: 100 };
 
     #[test]
     fn what_is_full_admits_nothing_until_something_is_answered() {
         let admission = Admission::new(3, 1 << 20, 2);
         let (a, b) = (admission.topic(), admission.topic());
-        let first = admission.try_admit(&a, ONE).expect("there is room");
-        let _second = admission.try_admit(&a, ONE).expect("there is room");
-        assert_eq!(admission.try_admit(&a, ONE).err(), Some(WriteError::Overloaded), "topic");
-        let _third = admission.try_admit(&b, ONE).expect("another topic has room");
-        assert_eq!(admission.try_admit(&b, ONE).err(), Some(WriteError::Overloaded), "all");
+        let first = enter(&admission, &a, ONE).expect("there is room");
+        let _second = enter(&admission, &a, ONE).expect("there is room");
+        assert_eq!(enter(&admission, &a, ONE).err(), Some(WriteError::Overloaded), "topic");
+        let _third = enter(&admission, &b, ONE).expect("another topic has room");
+        assert_eq!(enter(&admission, &b, ONE).err(), Some(WriteError::Overloaded), "all");
         drop(first);
-        assert!(admission.try_admit(&b, ONE).is_ok());
+        assert!(enter(&admission, &b, ONE).is_ok());
     }
 
     #[test]
@@ -203,20 +223,20 @@ mod tests {
         let admission = Admission::new(100, 1000, 100);
         let topic = admission.topic();
         let heavy = Weight { events: 1, bytes: 1 << 40 };
-        let alone = admission.try_admit(&topic, heavy).expect("alone it gets in");
-        assert_eq!(admission.try_admit(&topic, ONE).err(), Some(WriteError::Overloaded));
+        let alone = enter(&admission, &topic, heavy).expect("alone it gets in");
+        assert_eq!(enter(&admission, &topic, ONE).err(), Some(WriteError::Overloaded));
         drop(alone);
-        assert!(admission.try_admit(&topic, ONE).is_ok());
+        assert!(enter(&admission, &topic, ONE).is_ok());
     }
 
     #[test]
     fn a_session_waits_for_room_and_the_drain_waits_for_answers() {
         let admission = Admission::new(1, 1 << 20, 1);
         let topic = admission.topic();
-        let held = admission.try_admit(&topic, ONE).expect("there is room");
+        let held = enter(&admission, &topic, ONE).expect("there is room");
         assert!(admission.admit(&topic, ONE).now_or_never().is_none(), "waits");
         assert!(admission.drain().now_or_never().is_none(), "waits for the answer");
-        assert_eq!(admission.try_admit(&topic, ONE).err(), Some(WriteError::ShuttingDown));
+        assert_eq!(enter(&admission, &topic, ONE).err(), Some(WriteError::ShuttingDown));
         drop(held);
         assert!(admission.drain().now_or_never().is_some());
     }

@@ -124,6 +124,7 @@ impl Keys {
     /// The surface is exact up to `seq`, or further.
     pub(super) fn folded_to(&mut self, seq: Seq) {
         self.folded = self.folded.max(Some(seq));
+        self.planned = self.planned.max(self.folded);
     }
 
     /// How far the surface is exact.
