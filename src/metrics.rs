@@ -63,7 +63,7 @@ fn describe() {
         ("tidelog_build_info", Unit::Count, "1, with the version as labels."),
         ("tidelog_topic_actors", Unit::Count, "Topic actors running."),
         ("tidelog_queue_events", Unit::Count, "Events admitted and not yet acknowledged."),
-        ("tidelog_queue_bytes", Unit::Bytes, "Size of the events admitted and unacknowledged."),
+        ("tidelog_queue_bytes", Unit::Bytes, "Memory of the events admitted and unacknowledged."),
         ("tidelog_commits_in_flight", Unit::Count, "Batches sent to the store and unanswered."),
         ("tidelog_unfolded_events", Unit::Count, "Events that surfaces are behind their topics."),
         ("tidelog_remembered_keys", Unit::Count, "Keys whose state topic actors hold."),

@@ -8,6 +8,7 @@ pub mod auth;
 mod body;
 mod events;
 mod headers;
+mod keep;
 mod observe;
 mod ops;
 pub mod problem;

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::outcome::WriteError;
-use crate::domain::Command;
+use crate::domain::{Command, Content};
 use crate::metrics;
 
 /// Bytes are counted in units of this many, so that a count fits a semaphore.
@@ -40,7 +40,7 @@ impl Weight {
             match command {
                 Command::Write(write) => {
                     weight.events += write.events.len();
-                    weight.bytes += write.events.iter().map(|e| e.size()).sum::<usize>();
+                    weight.bytes += write.events.iter().map(Content::footprint).sum::<usize>();
                 }
                 Command::Invalidate(_) | Command::Register(_) => weight.events += 1,
             }
