@@ -91,13 +91,6 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The same key in memory of its own. A parsed key shares the buffer of the request that it
-    /// came in; what outlives the request must not keep that whole buffer alive.
-    #[must_use]
-    pub fn detached(&self) -> Self {
-        Self(ByteString::from(&*self.0))
-    }
 }
 
 /// Content hash of an event: 1–255 bytes. Where the producer sends none it is the lowercase hex
@@ -158,6 +151,15 @@ impl ContentHash {
                 use_it(str::from_utf8(&hex).expect("hexadecimal digits are ASCII"))
             }
             HashText::Other(text) => use_it(text),
+        }
+    }
+
+    /// The same in memory of its own.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        match &self.0 {
+            HashText::Sha256(_) => self.clone(),
+            HashText::Other(text) => Self(HashText::Other(ByteString::from(&**text))),
         }
     }
 
@@ -355,6 +357,20 @@ fn nested_deeper(json: &[u8], max: usize) -> bool {
     }
     false
 }
+
+macro_rules! detached {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The same in memory of its own. What was parsed shares the buffer of the request that
+            /// it came in; what outlives the request must not keep that whole buffer alive.
+            #[must_use]
+            pub fn detached(&self) -> Self {
+                Self(ByteString::from(&*self.0))
+            }
+        }
+    )*};
+}
+detached!(Key, EventType, ContentType, Json);
 
 macro_rules! shown_as_text {
     ($($name:ident),*) => {$(

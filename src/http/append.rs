@@ -26,6 +26,7 @@ use super::app::App;
 use super::auth::Writing;
 use super::body::{Body, Lines, Piece};
 use super::headers::{Media, content_type, header, idempotency_key, no_producer_but, precondition};
+use super::keep::keep_commands;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
@@ -139,6 +140,7 @@ enum Chunk {
 struct Draft {
     commands: Vec<Command>,
     lines: Vec<(u64, bool)>,
+    /// Bytes received for it, empty lines included.
     bytes: usize,
 }
 
@@ -207,7 +209,9 @@ impl Intake {
                         self.take(piece.slice(from..end)).await?;
                         from = end + 1;
                     }
-                    self.submit().await?;
+                    if !lines.has_more() {
+                        self.submit().await?;
+                    }
                 }
                 Piece::End(last) => {
                     if !last.is_empty() {
@@ -221,11 +225,11 @@ impl Intake {
 
     async fn take(&mut self, line: Bytes) -> Result<(), Stop> {
         self.line += 1;
+        self.draft.bytes += line.len() + 1;
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
         let here = |problem: Problem| Stop::Failed(problem.on_line(self.line));
-        let size = line.len();
         let parsed = submitted::line(line).map_err(|bad| here(bad.into()))?;
         let (events, group) = match parsed {
             Submitted::Event(events) => (events, false),
@@ -239,7 +243,6 @@ impl Intake {
         let write = Write { events, precondition: None, idempotency: None, producer };
         self.draft.commands.push(Command::Write(write));
         self.draft.lines.push((self.line, group));
-        self.draft.bytes += size;
         if self.draft.commands.len() >= CHUNK_LINES || self.draft.bytes >= CHUNK_BYTES {
             self.submit().await?;
         }
@@ -247,8 +250,9 @@ impl Intake {
     }
 
     async fn submit(&mut self) -> Result<(), Stop> {
-        let draft = std::mem::replace(&mut self.draft, Draft::new());
+        let mut draft = std::mem::replace(&mut self.draft, Draft::new());
         let Some((first, _)) = draft.lines.first().copied() else { return Ok(()) };
+        keep_commands(&mut draft.commands, draft.bytes);
         // Room for the answer first: who does not read his acks writes nothing either.
         let room = self.chunks.clone().reserve_owned().await.map_err(|_| Stop::Gone)?;
         match self.session.submit(draft.commands).await {

@@ -10,6 +10,7 @@ mod body;
 mod events;
 mod failure;
 mod headers;
+mod keep;
 mod observe;
 mod ops;
 mod origin;

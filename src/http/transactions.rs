@@ -10,6 +10,7 @@ use super::app::Limits;
 use super::auth::Writing;
 use super::body::Body;
 use super::headers::{Media, content_type, idempotency_key, no_producer_but, precondition};
+use super::keep::keep_events;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
 use crate::domain::{
@@ -41,11 +42,13 @@ pub(super) async fn write(
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;
     let idempotency = name.map(|name| idempotency(name, "transaction", media, &body));
-    let events = match media {
+    let received = body.len();
+    let mut events = match media {
         Media::Json => submitted::transaction(body)?,
-        Media::Ndjson => lines(&body)?,
+        Media::Ndjson => lines(body)?,
     };
     check(&events, &app.limits)?;
+    keep_events(&mut events, received);
     let command = Write { events, precondition, idempotency, producer: None };
     let receipt = app.topics.submit(&topic, Command::Write(command)).await?;
     let mut response = written(&receipt);
@@ -65,8 +68,10 @@ pub(super) async fn write_one(
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;
     let idempotency = name.map(|name| idempotency(name, "event", Media::Json, &body));
-    let events = submitted::event(body)?;
+    let received = body.len();
+    let mut events = submitted::event(body)?;
     check(&events, &app.limits)?;
+    keep_events(&mut events, received);
     let command = Write { events, precondition, idempotency, producer: None };
     let receipt = app.topics.submit(&topic, Command::Write(command)).await?;
     Ok(written(&receipt).json(receipt.acks.first().map(AckJson::from)))
@@ -145,7 +150,7 @@ fn idempotency(key: IdempotencyKey, kind: &str, media: Media, body: &Bytes) -> I
 }
 
 /// A transaction with one event a line. Empty lines are skipped.
-fn lines(body: &Bytes) -> Result<Events, Problem> {
+fn lines(body: Bytes) -> Result<Events, Problem> {
     let mut events = Events::new();
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {

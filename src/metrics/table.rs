@@ -109,7 +109,7 @@ pub const METRICS: &[Metric] = &[
     row(Counter, "tidelog_commands_failed_total", "commands", &[label("reason", REASONS)], "Commands, or groups of lines, not done."),
     row(Gauge, "tidelog_queue_events", "events", &[], "Events admitted and not yet acknowledged."),
     row(Gauge, "tidelog_queue_events_max", "events", &[], "Most events that are admitted at once: the setting queue_events_max."),
-    row(Gauge, "tidelog_queue_bytes", "bytes", &[], "Size of the events admitted and not yet acknowledged."),
+    row(Gauge, "tidelog_queue_bytes", "bytes", &[], "Memory that the events admitted and not yet acknowledged keep."),
     row(Gauge, "tidelog_queue_bytes_max", "bytes", &[], "Most bytes that are admitted at once: the setting queue_bytes_max."),
     row(Histogram, "tidelog_admission_wait_seconds", "seconds", &[], "How long streams waited for room in the queue (back-pressure), for each piece of a stream."),
     row(Histogram, "tidelog_queue_wait_seconds", "seconds", &[], "From the admission of a batch's oldest command to the batch being sent."),

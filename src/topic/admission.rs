@@ -3,6 +3,10 @@
 //! An actor's mailbox is unbounded by itself; these semaphores are its bound. A permit is held
 //! from admission until the answer.
 //!
+//! Streams wait for room, in line, and take every permit that is given back; so a share of each
+//! bound is not for them: a single request, which does not wait, finds room beside any number of
+//! streams.
+//!
 //! Invariant: permits are taken in one order (topic, events, bytes), so that those who wait
 //! cannot wait for each other.
 
@@ -13,11 +17,14 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::outcome::WriteError;
-use crate::domain::Command;
+use crate::domain::{Command, Content};
 use crate::metrics;
 
 /// Bytes are counted in units of this many, so that a count fits a semaphore.
 const UNIT: usize = 256;
+
+/// One part in this many of each bound is kept for single requests.
+const RESERVE: usize = 4;
 
 /// How much commands weigh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +41,7 @@ impl Weight {
             match command {
                 Command::Write(write) => {
                     weight.events += write.events.len();
-                    weight.bytes += write.events.iter().map(|e| e.size()).sum::<usize>();
+                    weight.bytes += write.events.iter().map(Content::footprint).sum::<usize>();
                 }
                 Command::Invalidate(_) | Command::Register(_) => weight.events += 1,
             }
@@ -45,8 +52,8 @@ impl Weight {
 
 /// The bounds over all topics.
 pub(super) struct Admission {
-    events: Bound,
-    bytes: Bound,
+    events: Shared,
+    bytes: Shared,
     topic_events_max: usize,
     /// Admitted and not yet answered; has room for everything.
     unanswered: Bound,
@@ -55,7 +62,44 @@ pub(super) struct Admission {
 
 /// The bound of one topic.
 #[derive(Clone)]
-pub(super) struct TopicAdmission(Bound);
+pub(super) struct TopicAdmission(Shared);
+
+/// A bound that streams may not fill.
+#[derive(Clone)]
+struct Shared {
+    all: Bound,
+    streams: Bound,
+    reserve: usize,
+}
+
+/// A share of a bound, held.
+struct Share {
+    _all: OwnedSemaphorePermit,
+    _stream: Option<OwnedSemaphorePermit>,
+}
+
+impl Shared {
+    fn new(max: usize) -> Self {
+        let reserve = max.div_ceil(RESERVE);
+        Self { all: Bound::new(max), streams: Bound::new(max - reserve.min(max)), reserve }
+    }
+
+    /// For events: a transaction of any size has to get in beside streams, so none weighs more
+    /// than the reserve.
+    fn try_take_events(&self, count: usize) -> Result<Share, WriteError> {
+        self.try_take(count.min(self.reserve))
+    }
+
+    fn try_take(&self, count: usize) -> Result<Share, WriteError> {
+        Ok(Share { _all: self.all.try_take(count)?, _stream: None })
+    }
+
+    async fn take(&self, count: usize) -> Share {
+        let stream = self.streams.take(count).await;
+        let all = self.all.take(count.min(self.streams.max as usize)).await;
+        Share { _all: all, _stream: Some(stream) }
+    }
+}
 
 #[derive(Clone)]
 struct Bound {
@@ -95,9 +139,9 @@ pub(super) struct Permit {
 /// What a permit holds.
 struct Room {
     /// Of its topic; `None` until it is known that there is room in all.
-    topic: Option<OwnedSemaphorePermit>,
-    _events: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
+    topic: Option<Share>,
+    _events: Share,
+    _bytes: Share,
 }
 
 impl Permit {
@@ -110,7 +154,7 @@ impl Permit {
 
     /// Enters a topic's queue at once or not at all.
     pub(super) fn try_enter(mut self, topic: &TopicAdmission) -> Result<Self, WriteError> {
-        let topic = topic.0.try_take(self.weight.events)?;
+        let topic = topic.0.try_take_events(self.weight.events)?;
         if let Some(room) = &mut self.room {
             room.topic = Some(topic);
         }
@@ -136,8 +180,8 @@ impl Admission {
     pub(super) fn new(events: usize, bytes: usize, topic_events: usize) -> Self {
         metrics::queue_limits(events, bytes);
         Self {
-            events: Bound::new(events),
-            bytes: Bound::new(bytes.div_ceil(UNIT)),
+            events: Shared::new(events),
+            bytes: Shared::new(bytes.div_ceil(UNIT)),
             topic_events_max: topic_events,
             unanswered: Bound::new(usize::MAX),
             closed: AtomicBool::new(false),
@@ -145,7 +189,7 @@ impl Admission {
     }
 
     pub(super) fn topic(&self) -> TopicAdmission {
-        TopicAdmission(Bound::new(self.topic_events_max))
+        TopicAdmission(Shared::new(self.topic_events_max))
     }
 
     /// Whether anything is admitted at all.
@@ -157,7 +201,7 @@ impl Admission {
     /// what is refused here no actor is started.
     pub(super) fn try_admit(&self, weight: Weight) -> Result<Permit, WriteError> {
         self.check_open()?;
-        let events = self.events.try_take(weight.events)?;
+        let events = self.events.try_take_events(weight.events)?;
         let bytes = self.bytes.try_take(weight.bytes.div_ceil(UNIT))?;
         let room = Room { topic: None, _events: events, _bytes: bytes };
         Permit::new(weight, room, &self.unanswered)
@@ -227,6 +271,25 @@ mod tests {
         assert_eq!(enter(&admission, &topic, ONE).err(), Some(WriteError::Overloaded));
         drop(alone);
         assert!(enter(&admission, &topic, ONE).is_ok());
+    }
+
+    #[test]
+    fn streams_leave_room_for_singles_of_any_size() {
+        let admission = Admission::new(100, 1 << 20, 8);
+        let topic = admission.topic();
+        let two = Weight { events: 2, bytes: 1 };
+        let streams: Vec<_> =
+            (0..3).map(|_| admission.admit(&topic, two).now_or_never().expect("room")).collect();
+        let mut fourth = Box::pin(admission.admit(&topic, two));
+        assert!((&mut fourth).now_or_never().is_none(), "streams have all that they may have");
+        let large = Weight { events: 10_000, bytes: 1 };
+        let single = enter(&admission, &topic, large);
+        assert!(single.is_ok(), "which is not all");
+        assert_eq!(enter(&admission, &topic, ONE).err(), Some(WriteError::Overloaded));
+        drop(single);
+        assert!((&mut fourth).now_or_never().is_none());
+        drop(streams);
+        assert!(fourth.now_or_never().is_some());
     }
 
     #[test]

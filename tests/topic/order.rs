@@ -124,6 +124,26 @@ async fn a_full_queue_refuses_singles_holds_sessions_back_and_loses_nothing() {
     assert_eq!(store.log(&topic).await.len(), 12);
 }
 
+/// Found by a review: whatever became free went to those who stood in line, so never to singles.
+#[actix_rt::test]
+async fn a_single_finds_room_beside_streams_that_want_more_than_there_is() {
+    let (store, topics) = warm(Settings { topic_queue_events_max: 8, ..Settings::default() }).await;
+    store.hold();
+    let topic = topic();
+    let mut sessions: Vec<_> = (0..10).map(|_| topics.session(&topic).unwrap()).collect();
+    let mut submitted: Vec<_> = sessions
+        .iter_mut()
+        .enumerate()
+        .map(|(n, session)| Box::pin(session.submit(vec![write(&format!("k{n}"), "1")])))
+        .collect();
+    let admitted = submitted.iter_mut().map(|line| line.now_or_never().is_some());
+    assert_eq!(admitted.filter(|admitted| *admitted).count(), 6);
+    let mut single = Box::pin(topics.submit(&topic, write("single", "1")));
+    assert!((&mut single).now_or_never().is_none(), "it is admitted, and waits for the store");
+    store.let_through(100);
+    assert!(single.await.is_ok());
+}
+
 #[actix_rt::test]
 async fn a_client_that_goes_away_changes_nothing() {
     let (store, topics) = warm(Settings::default()).await;
