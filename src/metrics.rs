@@ -55,6 +55,9 @@ fn describe() {
         ("tidelog_http_requests_total", Unit::Count, "Requests, by method, route and status."),
         ("tidelog_store_errors_total", Unit::Count, "Errors of the store, by kind."),
         ("tidelog_folded_events_total", Unit::Count, "Events folded into surfaces."),
+        ("tidelog_hints_total", Unit::Count, "Heads told to other instances, or heard of."),
+        ("tidelog_live_events_total", Unit::Count, "Events sent to live readers, by source."),
+        ("tidelog_live_readers_cut_total", Unit::Count, "Live readers cut: they did not read."),
     ];
     for (name, unit, help) in counters {
         describe_counter!(name, unit, help);
@@ -70,6 +73,8 @@ fn describe() {
         ("tidelog_store_up", Unit::Count, "1 while the store answers, 0 while it does not."),
         ("tidelog_store_connections", Unit::Count, "Connections to the store, by use."),
         ("tidelog_http_requests_active", Unit::Count, "Requests being answered."),
+        ("tidelog_live_readers", Unit::Count, "Live readers attached, by what they read."),
+        ("tidelog_live_bytes", Unit::Bytes, "Newest events held in memory for live readers."),
     ];
     for (name, unit, help) in gauges {
         describe_gauge!(name, unit, help);
@@ -280,6 +285,36 @@ pub fn store_error(kind: &'static str) {
 /// The number of connections to the store changed.
 pub fn store_connections(used_for: &'static str, change: f64) {
     gauge!("tidelog_store_connections", "use" => used_for).increment(change);
+}
+
+/// Heads that other instances were told of.
+pub fn hints_told(count: usize) {
+    counter!("tidelog_hints_total", "direction" => "told").increment(count as u64);
+}
+
+/// A head that another instance told of.
+pub fn hint_heard() {
+    counter!("tidelog_hints_total", "direction" => "heard").increment(1);
+}
+
+/// The number of live readers of a kind changed.
+pub fn live_readers(of: &'static str, change: f64) {
+    gauge!("tidelog_live_readers", "of" => of).increment(change);
+}
+
+/// Events go to a live reader.
+pub fn live_events(from: &'static str, count: usize) {
+    counter!("tidelog_live_events_total", "from" => from).increment(count as u64);
+}
+
+/// A live reader did not read for too long.
+pub fn live_reader_cut() {
+    counter!("tidelog_live_readers_cut_total").increment(1);
+}
+
+/// How much is held for live readers.
+pub fn live_bytes(bytes: usize) {
+    gauge!("tidelog_live_bytes").set(bytes as f64);
 }
 
 /// A request began.

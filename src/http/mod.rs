@@ -6,12 +6,16 @@ pub mod app;
 mod append;
 pub mod auth;
 mod body;
+mod connection;
 mod events;
 mod headers;
+mod live;
+mod notifications;
 mod observe;
 mod ops;
 pub mod problem;
 mod query;
+mod stall;
 mod surface;
 mod topics;
 mod transactions;
@@ -44,6 +48,7 @@ pub fn serve(
     workers: usize,
     shutdown_timeout: Duration,
 ) -> std::io::Result<Server> {
+    let stall = app.limits.read_stall_timeout;
     let server = HttpServer::new(move || {
         Application::new()
             .app_data(app.clone())
@@ -53,6 +58,7 @@ pub fn serve(
     });
     Ok(server
         .workers(workers)
+        .on_connect(move |stream, _| connection::prepare(stream, stall))
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(LINGER)
         .keep_alive(KEEP_ALIVE)
@@ -104,6 +110,11 @@ fn routes(config: &mut ServiceConfig) {
             resource("/v1/topics/{topic}/surface", READ)
                 .route(web::get().to(surface::surface))
                 .route(web::head().to(surface::surface)),
+        )
+        .service(
+            resource("/v1/notifications", READ)
+                .route(web::get().to(notifications::notifications))
+                .route(web::head().to(notifications::notifications)),
         )
         .service(
             resource("/metrics", READ)

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::actor::TopicActor;
 use super::admission::{Admission, TopicAdmission};
+use super::commits::Told;
 use super::settings::Settings;
 use crate::domain::TopicName;
 use crate::metrics;
@@ -24,6 +25,7 @@ pub(super) struct Registry {
     pub(super) store: Arc<dyn EventSourceWriter>,
     pub(super) settings: Settings,
     pub(super) admission: Admission,
+    pub(super) commits: Told,
     actors: Mutex<HashMap<TopicName, Entry>>,
     arbiters: Vec<Arbiter>,
     started: AtomicUsize,
@@ -55,7 +57,7 @@ impl Registry {
         );
         let arbiters = (0..settings.threads.max(1)).map(|_| Arbiter::new()).collect();
         let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
-        Self { store, settings, admission, actors, arbiters, started }
+        Self { store, settings, admission, commits: Told::default(), actors, arbiters, started }
     }
 
     /// The topic's actor, started if need be.
@@ -84,8 +86,9 @@ impl Registry {
         let arbiter = &self.arbiters[generation % self.arbiters.len()];
         let (registry, name) = (Arc::downgrade(self), topic.clone());
         let (store, settings) = (Arc::clone(&self.store), self.settings.clone());
+        let commits = self.commits.clone();
         let addr = TopicActor::start_in_arbiter(&arbiter.handle(), move |_| {
-            TopicActor::new(name, generation, store, settings, registry)
+            TopicActor::new(name, generation, store, settings, registry, commits)
         });
         Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
     }

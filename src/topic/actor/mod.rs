@@ -21,6 +21,7 @@ use actix::{Actor, AsyncContext as _, Context, Handler, Message, SpawnHandle};
 use actix::{ActorFutureExt as _, WrapFuture as _};
 
 use super::backoff::Backoff;
+use super::commits::Told;
 use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
 use super::outcome::WriteError;
@@ -67,6 +68,7 @@ pub(super) struct TopicActor {
     store: Arc<dyn EventSourceWriter>,
     settings: Settings,
     registry: Weak<Registry>,
+    commits: Told,
     phase: Phase,
     life: u64,
     queue: Queue,
@@ -132,6 +134,7 @@ impl TopicActor {
         store: Arc<dyn EventSourceWriter>,
         settings: Settings,
         registry: Weak<Registry>,
+        commits: Told,
     ) -> Self {
         Self {
             topic,
@@ -139,6 +142,7 @@ impl TopicActor {
             store,
             settings,
             registry,
+            commits,
             phase: Phase::Idle,
             life: 0,
             queue: Queue::default(),
@@ -335,6 +339,7 @@ impl TopicActor {
             self.progress = Instant::now();
             self.durable = flight.durable().or(self.durable);
             let batch = &flight.batch;
+            self.commits.committed(&self.topic, batch);
             self.memory.batch_durable(batch, self.in_flight.is_empty());
             if !batch.invalidations.is_empty() {
                 // Keys fell back to earlier events: only the store knows to which.
