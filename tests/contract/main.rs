@@ -3,8 +3,10 @@
 mod access;
 mod bad_days;
 mod errors;
+mod feed;
 mod framing;
 mod instances;
+mod live;
 mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;
