@@ -3,6 +3,7 @@
 mod access;
 mod bad_days;
 mod errors;
+#[path = "../support/feed.rs"]
 mod feed;
 mod framing;
 mod instances;
