@@ -112,7 +112,7 @@ impl Follower {
                     }
                     self.give("memory", &piece)
                 }
-                Look::Behind(to) => self.from_store(to.min(self.to)).await?,
+                Look::Behind(to) => self.read_store(to.min(self.to)).await?,
             };
             if !events.is_empty() {
                 return Ok(Step::Events(events));
@@ -151,7 +151,7 @@ impl Follower {
     }
 
     /// The next events up to `to` that are only in the store.
-    async fn from_store(&mut self, to: Seq) -> Result<Bytes, StoreError> {
+    async fn read_store(&mut self, to: Seq) -> Result<Bytes, StoreError> {
         self.walk.stretch(self.position, to);
         let events = self.fetch().await?;
         let first = events.first().map(|read| read.event.version.seq);

@@ -8,6 +8,7 @@ mod feed;
 mod framing;
 mod instances;
 mod live;
+mod live_apart;
 mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;
