@@ -14,7 +14,9 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use tidelog::config::{Access, Config, Token, TopicPattern};
 use tidelog::domain::{Batch, Seq, Timestamp, TopicId, TopicName};
-use tidelog::store::{AppendError, Cause, EventSourceWriter, Facts, Opened, StoreError, Wanted};
+use tidelog::store::{
+    AppendError, Cause, EventSourceWriter, Facts, Opened, StoreError, Touched, Wanted,
+};
 
 use crate::support::*;
 
@@ -393,8 +395,13 @@ impl EventSourceWriter for BrokenStore {
         Box::pin(std::future::pending())
     }
 
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
-        self.1.fold(topic, to).await
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError> {
+        self.1.fold(topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {

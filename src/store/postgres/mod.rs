@@ -46,7 +46,7 @@ use tokio_postgres::IsolationLevel;
 
 use super::{
     AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, OpenError, Opened,
-    Scan, StoreError, SurfaceScan, TopicSummary, Wanted,
+    Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
     Batch, EventBody, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
@@ -149,7 +149,7 @@ impl PostgresStore {
         if let Some(Place { id, head, folded }) = &place {
             let at = at.min(head.seq);
             if folded.is_none_or(|folded| folded < at) {
-                fold::fold(client, *id, at).await?;
+                fold::fold(client, *id, at, None).await?;
             }
         }
         Ok(place)
@@ -230,8 +230,13 @@ impl EventSourceWriter for PostgresStore {
         outcome.boxed()
     }
 
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
-        fold::fold(&mut self.reader().await?, topic, to).await
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError> {
+        fold::fold(&mut self.reader().await?, topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {

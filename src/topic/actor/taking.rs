@@ -10,7 +10,7 @@ use super::super::flight::Flight;
 use super::super::memory::Memory;
 use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
-use super::{Phase, TopicActor, Writing};
+use super::{Folding, Phase, TopicActor, Writing};
 use crate::domain::Planner;
 use crate::metrics;
 use crate::store::StoreError;
@@ -119,7 +119,7 @@ impl TopicActor {
     fn new_life(&mut self, phase: Phase) {
         self.life += 1;
         self.phase = phase;
-        self.folding = false;
+        self.folding = Folding::No;
         self.fold_first = None;
         self.memory = Memory::new(None, false);
         self.report_unfolded(0);
