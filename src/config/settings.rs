@@ -88,8 +88,9 @@ settings! {
         rate_burst: Option<NonZeroU32> as PositiveOrAuto = "auto";
     }
     "Store" {
-        /// PostgreSQL connections that append; a topic keeps to one of them.
-        postgres_lanes: usize as Count = "2" in "1" to "64";
+        /// PostgreSQL connections that append; a topic keeps to one of them. More of them merge less:
+        /// worth it where the server has cores to spare and many topics are written at full speed.
+        postgres_lanes: usize as Count = "1" in "1" to "64";
         /// Most PostgreSQL connections that read.
         postgres_readers: usize as Count = "8" in "1" to "1000";
         /// SQLite connections that read.

@@ -63,6 +63,9 @@ use session::Connector;
 /// of who sends one.
 const BATCH_BYTES_MAX: usize = 256 << 20;
 
+/// Connections for what writers look up and for taking topics.
+const LOOKUPS: usize = 4;
+
 /// Topics in a PostgreSQL database.
 pub struct PostgresStore {
     lanes: Vec<LaneHandle>,
@@ -92,7 +95,7 @@ impl PostgresStore {
         let target = Arc::new(Target::parse(config)?);
         let tls = tls::connector(&target.verify)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(1)
             .thread_name("postgres")
             .enable_all()
             .build()
@@ -107,7 +110,7 @@ impl PostgresStore {
         };
         let mut store = Self {
             lanes: Vec::new(),
-            lookups: connector("lookup").pool(config.lanes.max(1)),
+            lookups: connector("lookup").pool(LOOKUPS),
             readers: connector("read").pool(config.readers.max(1)),
             hints: OnceLock::new(),
             hinting: connector("hints"),
