@@ -32,7 +32,7 @@ pub mod walk;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
@@ -97,6 +97,8 @@ struct Shared {
     /// What the tails hold.
     bytes: AtomicUsize,
     board: Board,
+    /// When the last reading of all heads, for somebody who asked, began.
+    swept: tokio::sync::Mutex<Option<Instant>>,
     /// Look at all heads now.
     look: Notify,
     runtime: Handle,
@@ -114,6 +116,7 @@ impl Live {
             tails: RwLock::default(),
             bytes: AtomicUsize::new(0),
             board: Board::default(),
+            swept: tokio::sync::Mutex::default(),
             look: Notify::new(),
             runtime: Handle::current(),
         });

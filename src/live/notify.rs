@@ -25,7 +25,7 @@ impl Notifications {
         metrics::live_readers("heads", 1.0);
         let heard = shared.board.join();
         let notifications = Self { shared: Arc::clone(shared), heard, last: 0 };
-        shared.sweep().await?;
+        shared.swept_since(Instant::now()).await?;
         Ok(notifications)
     }
 
@@ -54,6 +54,18 @@ impl Drop for Notifications {
 }
 
 impl Shared {
+    /// Puts the heads of all topics on the board, as they are in the store at `asked` or later;
+    /// who asks at the same time shares the work.
+    async fn swept_since(&self, asked: Instant) -> Result<(), StoreError> {
+        let mut swept = self.swept.lock().await;
+        if swept.is_none_or(|began| began < asked) {
+            let began = Instant::now();
+            self.sweep().await?;
+            *swept = Some(began);
+        }
+        Ok(())
+    }
+
     /// Puts the heads of all topics on the board, as they are in the store; says how long it took.
     pub(super) async fn sweep(&self) -> Result<Duration, StoreError> {
         let began = Instant::now();
