@@ -5,6 +5,7 @@
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod live;
 pub mod metrics;
 pub mod server;
 pub mod store;

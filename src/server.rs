@@ -21,6 +21,7 @@ use crate::http;
 use crate::http::app::{App, Limits};
 use crate::http::auth::Guard;
 use crate::http::problem::ErrorCode;
+use crate::live::{self, Live};
 use crate::metrics;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{self, PostgresStore};
@@ -163,7 +164,18 @@ pub fn settings(config: &Config) -> Settings {
     }
 }
 
-/// What HTTP handlers share, as configured.
+/// The share of live reads.
+#[must_use]
+pub fn live_settings(config: &Config) -> live::Settings {
+    live::Settings {
+        topic_bytes_max: config.live_topic_bytes_max,
+        bytes_max: config.live_bytes_max,
+        patience: config.read_patience,
+    }
+}
+
+/// What HTTP handlers share, as configured. Begins live reads, which hear of what `topics` write;
+/// must be called inside a runtime.
 #[must_use]
 pub fn app(
     config: &Config,
@@ -171,15 +183,20 @@ pub fn app(
     reader: Arc<dyn EventSourceReader>,
     metrics: Option<PrometheusHandle>,
 ) -> App {
+    let live = Arc::new(Live::start(Arc::clone(&reader), live_settings(config)));
+    topics.tell(Arc::clone(&live) as _);
     App {
         topics,
         reader,
+        live,
         limits: Limits {
             event_bytes_max: config.event_bytes_max,
             transaction_events_max: config.transaction_events_max,
             body_bytes_max: config.body_bytes_max,
             body_timeout: config.body_timeout,
             stream_idle_timeout: config.stream_idle_timeout,
+            read_stall_timeout: config.read_stall_timeout,
+            heartbeat_interval: config.heartbeat_interval,
         },
         guard: Guard::new(config.tokens.clone(), config.insecure, config.rate()),
         read_only: config.read_only,

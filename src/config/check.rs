@@ -23,7 +23,7 @@ macro_rules! at_most {
     };
 }
 
-fn pairs(config: &Config) -> [AtMost; 5] {
+fn pairs(config: &Config) -> [AtMost; 6] {
     [
         at_most!(
             config,
@@ -54,6 +54,12 @@ fn pairs(config: &Config) -> [AtMost; 5] {
             event_bytes_max,
             queue_bytes_max,
             "a larger event would never be admitted"
+        ),
+        at_most!(
+            config,
+            live_topic_bytes_max,
+            live_bytes_max,
+            "one topic cannot have more than all topics"
         ),
     ]
 }

@@ -54,6 +54,21 @@ settings! {
         /// Most events that a surface may be behind its topic before writing waits for it.
         unfolded_events_max: usize as Count = "300000" in "1000" to "10000000";
     }
+    "Live reads" {
+        /// How long a client may leave an answer unread, once the buffers between are full,
+        /// before it is cut off. A slow reader that reads now and then is not cut.
+        read_stall_timeout: Duration as Time = "1min" in "1s" to "1h";
+        /// How often a live event stream says that it lives, and where the head is.
+        heartbeat_interval: Duration as Time = "15s" in "100ms" to "5min";
+        /// How long a live read waits for a store that does not answer, before it ends with an
+        /// error.
+        read_patience: Duration as Time = "10s" in "100ms" to "10min";
+        /// Memory for the newest events of a topic that is read live. Readers that are further
+        /// behind read from the store.
+        live_topic_bytes_max: usize as Size = "32MiB" in "64KiB" to "64GiB";
+        /// The same for all topics together.
+        live_bytes_max: usize as Size = "256MiB" in "64KiB" to "1024GiB";
+    }
     "Requests" {
         /// Largest event.
         event_bytes_max: usize as Size = "4MiB" in "1KiB" to "256MiB";

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Guard;
+use crate::live::Live;
 use crate::store::EventSourceReader;
 use crate::topic::Topics;
 
@@ -23,6 +24,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a stream of events may stay silent.
     pub stream_idle_timeout: Duration,
+    /// How long a client may leave an answer unread.
+    pub read_stall_timeout: Duration,
+    /// How often a live event stream says that it lives.
+    pub heartbeat_interval: Duration,
 }
 
 /// The state of the service.
@@ -31,6 +36,8 @@ pub struct App {
     pub topics: Topics,
     /// The store, for reading.
     pub reader: Arc<dyn EventSourceReader>,
+    /// Live reads.
+    pub live: Arc<Live>,
     /// Limits of requests.
     pub limits: Limits,
     /// Who may do what, and how often.
@@ -39,7 +46,7 @@ pub struct App {
     pub read_only: bool,
     /// Renders the metrics; `None` where this process records none.
     pub metrics: Option<PrometheusHandle>,
-    /// Cancelled when the service begins to end: from there on it is not ready, and reads no more
-    /// of the bodies that it is reading.
+    /// Cancelled when the service begins to end: from there on it is not ready, reads no more
+    /// of the bodies that it is reading, and ends its live reads.
     pub draining: CancellationToken,
 }

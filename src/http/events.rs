@@ -4,6 +4,9 @@
 //! `from` or `to` cuts it; memory is bounded by what one scan of the store fetches, and a page by
 //! its bytes. A stream ends at the head that it began with.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
@@ -12,23 +15,25 @@ use futures::stream::{self, Stream};
 
 use super::app::App;
 use super::auth::Reading;
-use super::headers::{Media, accept, accept_json};
+use super::headers::{EVENT_STREAM, JSON, NDJSON, accept_json, last_event_id, prefer};
+use super::live;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use super::transactions::transaction_in_path;
-use crate::domain::limits::POSITION_MAX;
+use crate::domain::limits::{PAGE_EVENTS_DEFAULT, POSITION_MAX};
 use crate::domain::{Key, ReadEvent, Seq, TopicName, Version};
-use crate::store::{Direction, Scan};
+use crate::live::walk::Walk;
+use crate::live::{Form, Wish};
+use crate::store::Direction;
 use crate::wire::head::HeadJson;
-use crate::wire::read::put_event;
+use crate::wire::read::{put_event, put_line};
 
 /// A page ends, at the next end of a transaction, once it has this many bytes.
 const PAGE_BYTES: usize = 2 << 20;
-/// Events that are fetched at first; more, up to the second, as long as they are small.
-const FETCH: (usize, usize) = (16, 1024);
-/// Bytes that one fetch should not exceed by much.
-const FETCH_BYTES: usize = 1 << 20;
+
+/// The longest that a client may wait for events.
+const WAIT_SECONDS_MAX: u64 = 60;
 
 /// The head of a topic that exists.
 ///
@@ -48,50 +53,66 @@ pub(super) fn key(text: &str) -> Result<Key, Problem> {
     key.map_err(|error| Problem::new(ErrorCode::Malformed, format!("parameter {error}")))
 }
 
-/// Goes over a stretch of a topic, or of a key's history, in fetches of fitting size.
-struct Walk {
-    app: actix_web::web::Data<App>,
-    topic: TopicName,
-    key: Option<Key>,
-    /// What is left to read.
-    scan: Scan,
-    fetch: usize,
-    done: bool,
+/// What a client asks of a topic's events.
+struct Asked {
+    wish: Wish,
+    answer: Answer,
+    direction: Direction,
+    /// `None` where the client did not say.
+    limit: Option<usize>,
+    wait: Option<Duration>,
 }
 
-impl Walk {
-    /// The next events; empty at the end.
-    async fn next(&mut self) -> Result<Vec<ReadEvent>, Problem> {
-        if self.done || self.scan.from > self.scan.to {
-            return Ok(Vec::new());
-        }
-        let scan = Scan { limit: self.fetch, ..self.scan };
-        let reader = &self.app.reader;
-        let events = match &self.key {
-            None => reader.events(&self.topic, scan).await?,
-            Some(key) => reader.history(&self.topic, key, scan).await?,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Page,
+    Lines,
+    /// Stays open.
+    Live(Form),
+}
+
+impl Asked {
+    fn parse(request: &HttpRequest, topic: TopicName) -> Result<Self, Problem> {
+        let known = ["from", "to", "limit", "direction", "key", "wait", "follow"];
+        let query = Query::parse(request.query_string(), &known)?;
+        let follow = query.word("follow", &[("false", false), ("true", true)])?;
+        let messages = (EVENT_STREAM, Answer::Live(Form::Messages));
+        let (page, lines) = ((JSON, Answer::Page), (NDJSON, Answer::Lines));
+        let answer = match query.text("follow") {
+            None => prefer(request, &[page, lines, messages])?,
+            Some(_) if follow => prefer(request, &[(NDJSON, Answer::Live(Form::Lines)), messages])?,
+            Some(_) => prefer(request, &[page, lines])?,
         };
-        let Some(last) = events.last().map(|read| read.event.version.seq) else {
-            self.done = true;
-            return Ok(events);
-        };
-        match self.scan.direction {
-            Direction::Forward => self.scan.from = last.next(),
-            Direction::Backward if last.0 == 0 => self.done = true,
-            Direction::Backward => self.scan.to = Seq(last.0 - 1),
+        let directions = [("forward", Direction::Forward), ("backward", Direction::Backward)];
+        let direction = query.word("direction", &directions)?;
+        let limit = query.text("limit").map(|_| query.limit()).transpose()?;
+        let wait = query.seconds("wait", WAIT_SECONDS_MAX)?;
+        let mut from = Seq(query.position("from")?.unwrap_or(0));
+        let mut form = Form::Lines;
+        if let Answer::Live(live) = answer {
+            form = live;
+            from = last_event_id(request)?.map_or(from, Seq::next);
         }
-        Ok(events)
+        let to = Seq(query.position("to")?.unwrap_or(POSITION_MAX - 1));
+        let key = query.text("key").map(key).transpose()?;
+        let wish = Wish { topic, from, to, key, form };
+        let asked = Self { wish, answer, direction, limit, wait };
+        asked.check()?;
+        Ok(asked)
     }
 
-    /// Fits the next fetch to the bytes that this one had.
-    fn fit(&mut self, bytes: usize) {
-        self.fetch = if bytes > FETCH_BYTES {
-            (self.fetch / 4).max(1)
-        } else if bytes < FETCH_BYTES / 2 {
-            (self.fetch * 4).min(FETCH.1)
-        } else {
-            self.fetch
-        };
+    /// What does not go together.
+    fn check(&self) -> Result<(), Problem> {
+        let live = matches!(self.answer, Answer::Live(_));
+        let backward = self.direction == Direction::Backward;
+        let wrong = [
+            (live && backward, "direction=backward does not go with a live read"),
+            (live && self.limit.is_some(), "limit does not go with a live read; to does"),
+            (live && self.wait.is_some(), "wait does not go with a live read"),
+            (self.wait.is_some() && backward, "wait does not go with direction=backward"),
+        ];
+        let wrong = wrong.iter().find(|(wrong, _)| *wrong).map(|(_, why)| *why);
+        wrong.map_or(Ok(()), |why| Err(Problem::new(ErrorCode::Malformed, why)))
     }
 }
 
@@ -100,28 +121,24 @@ pub(super) async fn events(
     request: HttpRequest,
     reading: Reading,
 ) -> Result<HttpResponse, Problem> {
-    let known = ["from", "to", "limit", "direction", "key"];
-    let query = Query::parse(request.query_string(), &known)?;
-    let media = accept(&request)?;
-    let from = Seq(query.position("from")?.unwrap_or(0));
-    let to = Seq(query.position("to")?.unwrap_or(POSITION_MAX - 1));
-    let limit = query.limit()?;
-    let directions = [("forward", Direction::Forward), ("backward", Direction::Backward)];
-    let direction = query.word("direction", &directions)?;
-    let key = query.text("key").map(key).transpose()?;
     let Reading { app, topic } = reading;
-    let head = head_of(&app, &topic).await?;
-    let bounded = query.text("limit").is_some();
-    let scan = Scan { from, to: to.min(head.seq), limit, direction };
-    let fetch = FETCH.0.min(limit + 1);
-    let walk = Walk { app, topic, key, scan, fetch, done: false };
-    match media {
-        Media::Json => page(walk, limit, head).await,
-        Media::Ndjson => {
-            let left = if bounded { limit } else { usize::MAX };
-            Ok(lines(walk, left, &request))
-        }
+    let asked = Asked::parse(&request, topic)?;
+    if let Answer::Live(_) = asked.answer {
+        return live::follow(&request, &app, asked.wish).await;
     }
+    if let Some(at_most) = asked.wait {
+        live::wait(&app, asked.wish.clone(), at_most).await?;
+    }
+    let Wish { topic, from, to, key, .. } = asked.wish;
+    let head = head_of(&app, &topic).await?;
+    let limit = asked.limit.unwrap_or(PAGE_EVENTS_DEFAULT);
+    let mut walk = Walk::new(Arc::clone(&app.reader), topic, key, asked.direction);
+    walk.stretch(from, to.min(head.seq));
+    walk.at_most(limit + 1);
+    if asked.answer == Answer::Page {
+        return page(walk, limit, head).await;
+    }
+    Ok(lines(walk, asked.limit.unwrap_or(usize::MAX), &request))
 }
 
 /// Events go into a page as long as this says so.
@@ -149,8 +166,8 @@ impl Page {
 
 async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpResponse, Problem> {
     let mut out = BytesMut::from(&b"{\"events\":["[..]);
-    let close = walk.key.is_none();
-    let mut page = Page { limit, close, direction: walk.scan.direction, count: 0, last: None };
+    let close = !walk.is_history();
+    let mut page = Page { limit, close, direction: walk.direction(), count: 0, last: None };
     let next = 'page: loop {
         let events = walk.next().await?;
         if events.is_empty() {
@@ -172,7 +189,7 @@ async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpRespons
         if page.count < limit {
             // One more than is wanted tells whether there is a next page. Once there are enough,
             // a transaction is being closed, and that may take many.
-            walk.fetch = walk.fetch.min(limit - page.count + 1);
+            walk.at_most(limit - page.count + 1);
         }
     };
     let head_json = serde_json::to_string(&HeadJson::from(head)).expect("a head is JSON");
@@ -189,8 +206,8 @@ fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
     let request_id = request_id(request);
     let page = Page {
         limit: left,
-        close: walk.key.is_none(),
-        direction: walk.scan.direction,
+        close: !walk.is_history(),
+        direction: walk.direction(),
         count: 0,
         last: None,
     };
@@ -202,14 +219,13 @@ fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
             let events = match walk.next().await {
                 Ok(events) if events.is_empty() => return None,
                 Ok(events) => events,
-                Err(problem) => return Some((Ok(failure(&problem, &request_id)), None)),
+                Err(error) => return Some((Ok(failure(&error.into(), &request_id)), None)),
             };
             for read in events {
                 if page.is_full(0, &read) {
                     return (!out.is_empty()).then(|| (Ok(out.freeze()), None));
                 }
-                put_event(&mut out, &read);
-                out.put_u8(b'\n');
+                put_line(&mut out, &read.event, read.invalidated_by);
                 page.count += 1;
                 page.last = Some(read);
             }
@@ -254,8 +270,8 @@ pub(super) async fn transaction(
     let range = app.reader.transaction(&topic, number).await?;
     let missing = || Problem::new(ErrorCode::TransactionNotFound, "no such transaction");
     let (from, to) = range.filter(|(_, to)| *to <= head.seq).ok_or_else(missing)?;
-    let scan = Scan { from, to, limit: FETCH.1, direction: Direction::Forward };
-    let mut walk = Walk { app, topic, key: None, scan, fetch: FETCH.0, done: false };
+    let mut walk = Walk::new(Arc::clone(&app.reader), topic, None, Direction::Forward);
+    walk.stretch(from, to);
     let first = walk.next().await?;
     let by = first.first().and_then(|read| read.invalidated_by);
     let by = by.map_or_else(String::new, |by| format!(",\"invalidated_by\":{by}"));
@@ -278,7 +294,7 @@ pub(super) async fn transaction(
                     Some((Ok(out.freeze()), (Some(walk), None)))
                 }
                 // Too late for a problem: the connection is cut, so that nobody takes it as whole.
-                Err(problem) => Some((Err(problem), (None, None))),
+                Err(error) => Some((Err(error.into()), (None, None))),
             }
         }
     });

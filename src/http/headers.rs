@@ -25,6 +25,11 @@ pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<
     Ok(Some(text.trim()))
 }
 
+/// Media types of answers.
+pub(super) const JSON: &str = "application/json";
+pub(super) const NDJSON: &str = "application/x-ndjson";
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
+
 /// The kinds of body that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
@@ -59,39 +64,46 @@ pub(super) fn content_type(request: &HttpRequest) -> Result<Media, Problem> {
 /// # Errors
 /// `not-acceptable` where it takes neither.
 pub(super) fn accept(request: &HttpRequest) -> Result<Media, Problem> {
-    let (mut json, mut ndjson): (Option<f32>, Option<f32>) = (None, None);
-    let mut ranges = (None, None);
-    let mut any = false;
+    prefer(request, &[(JSON, Media::Json), (NDJSON, Media::Ndjson)])
+}
+
+/// Which of the answers that there are, by media type, the client prefers; the first where it
+/// does not care.
+///
+/// # Errors
+/// `not-acceptable` where it takes none of them.
+pub(super) fn prefer<T: Copy>(request: &HttpRequest, there: &[(&str, T)]) -> Result<T, Problem> {
+    let mut accepted: Vec<(String, f32)> = Vec::new();
     for value in request.headers().get_all(ACCEPT) {
         let value = value.to_str().map_err(|_| bad("the header Accept is not ASCII"))?;
         let value = value.to_ascii_lowercase();
         for range in value.split(',').filter(|range| !range.trim().is_empty()) {
-            any = true;
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
             let quality = parts.find_map(|part| part.strip_prefix("q="));
             let quality = quality.map_or(Ok(1.0), str::parse::<f32>).ok();
             let quality = quality.filter(|quality| (0.0..=1.0).contains(quality));
             let quality = quality.ok_or_else(|| bad("the header Accept cannot be read"))?;
-            match media {
-                "application/json" => json = Some(quality),
-                "application/x-ndjson" => ndjson = Some(quality),
-                "application/*" => ranges.0 = Some(quality),
-                "*/*" => ranges.1 = Some(quality),
-                _ => {}
-            }
+            accepted.push((media.to_owned(), quality));
         }
     }
-    let range = ranges.0.or(ranges.1).unwrap_or(if any { 0.0 } else { 1.0 });
-    let (json, ndjson) = (json.unwrap_or(range), ndjson.unwrap_or(range));
-    match (json > 0.0, ndjson > 0.0) {
-        (false, false) => Err(Problem::new(
-            ErrorCode::NotAcceptable,
-            "there is application/json and application/x-ndjson",
-        )),
-        (_, true) if ndjson > json => Ok(Media::Ndjson),
-        _ => Ok(Media::Json),
+    let given = |range: &str| accepted.iter().rev().find(|(media, _)| media == range);
+    let quality = |media: &str| {
+        let group = media.split_once('/').map(|(group, _)| format!("{group}/*"));
+        let found = given(media).or(given(&group.unwrap_or_default())).or(given("*/*"));
+        found.map_or(if accepted.is_empty() { 1.0 } else { 0.0 }, |(_, quality)| *quality)
+    };
+    let mut best: Option<(T, f32)> = None;
+    for (media, answer) in there {
+        let quality = quality(media);
+        if quality > best.map_or(0.0, |(_, best)| best) {
+            best = Some((*answer, quality));
+        }
     }
+    best.map(|(answer, _)| answer).ok_or_else(|| {
+        let names: Vec<&str> = there.iter().map(|(media, _)| *media).collect();
+        Problem::new(ErrorCode::NotAcceptable, format!("there is {}", names.join(" and ")))
+    })
 }
 
 /// For what there is only as JSON.
@@ -99,12 +111,17 @@ pub(super) fn accept(request: &HttpRequest) -> Result<Media, Problem> {
 /// # Errors
 /// `not-acceptable`.
 pub(super) fn accept_json(request: &HttpRequest) -> Result<(), Problem> {
-    match accept(request)? {
-        Media::Json => Ok(()),
-        Media::Ndjson => {
-            Err(Problem::new(ErrorCode::NotAcceptable, "there is only application/json"))
-        }
-    }
+    prefer(request, &[(JSON, ())])
+}
+
+/// `Last-Event-ID`: the seq of the last event that the client has.
+///
+/// # Errors
+/// `malformed`.
+pub(super) fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, Problem> {
+    let text = header(request, "Last-Event-ID")?.filter(|text| !text.is_empty());
+    let seq = text.map(|text| position(text).map(Seq));
+    seq.map(|seq| seq.ok_or_else(|| bad("Last-Event-ID must be the seq of an event"))).transpose()
 }
 
 /// `Idempotency-Key`.

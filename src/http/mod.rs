@@ -7,15 +7,19 @@ pub mod app;
 mod append;
 pub mod auth;
 mod body;
+mod connection;
 mod events;
 mod failure;
 mod headers;
 mod keep;
+mod live;
+mod notifications;
 mod observe;
 mod ops;
 mod origin;
 pub mod problem;
 mod query;
+mod stall;
 mod surface;
 mod topics;
 mod transactions;
@@ -48,6 +52,7 @@ pub fn serve(
     workers: usize,
     shutdown_timeout: Duration,
 ) -> std::io::Result<Server> {
+    let stall = app.limits.read_stall_timeout;
     let server = HttpServer::new(move || {
         Application::new()
             .app_data(app.clone())
@@ -57,6 +62,7 @@ pub fn serve(
     });
     Ok(server
         .workers(workers)
+        .on_connect(move |stream, _| connection::prepare(stream, stall))
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(LINGER)
         // Acks leave in small pieces; Nagle would hold each back until the one before was received.
@@ -113,6 +119,11 @@ fn routes(config: &mut ServiceConfig) {
         )
         .service(
             resource("/", READ).route(web::get().to(ops::root)).route(web::head().to(ops::root)),
+        )
+        .service(
+            resource("/v1/notifications", READ)
+                .route(web::get().to(notifications::notifications))
+                .route(web::head().to(notifications::notifications)),
         )
         .service(
             resource("/metrics", READ)

@@ -1,5 +1,7 @@
 //! Query strings, strictly: what is unknown, repeated or out of range is an error that names it.
 
+use std::time::Duration;
+
 use percent_encoding::percent_decode_str;
 
 use super::problem::{ErrorCode, Problem};
@@ -57,6 +59,14 @@ impl Query {
             .map(|limit| limit as usize)
             .filter(|limit| (1..=PAGE_EVENTS_MAX).contains(limit))
             .ok_or_else(|| bad(format!("parameter limit must be 1 to {PAGE_EVENTS_MAX}")))
+    }
+
+    /// A number of seconds up to `max`.
+    pub(super) fn seconds(&self, name: &str, max: u64) -> Result<Option<Duration>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let seconds = position(text).filter(|seconds| *seconds <= max);
+        let wrong = || bad(format!("parameter {name} must be a whole number up to {max}"));
+        seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(wrong)
     }
 
     /// One of some words; the first where the parameter is absent.

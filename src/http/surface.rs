@@ -17,7 +17,7 @@ use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use crate::domain::{EventBody, ReadEvent, TopicName, TransactionNo, Version};
 use crate::store::{KeyRange, SurfaceScan};
-use crate::wire::read::put_event;
+use crate::wire::read::{put_event, put_line};
 
 /// A page ends once it has this many bytes.
 const PAGE_BYTES: usize = 2 << 20;
@@ -172,8 +172,7 @@ fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
             };
             let mut out = BytesMut::new();
             for read in &events {
-                put_event(&mut out, read);
-                out.put_u8(b'\n');
+                put_line(&mut out, &read.event, read.invalidated_by);
             }
             walk.fit(out.len());
             let left = left - events.len();

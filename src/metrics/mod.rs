@@ -298,7 +298,37 @@ pub fn store_connections(used_for: &'static str, change: f64) {
     gauge!("tidelog_store_connections", "use" => used_for).increment(change);
 }
 
-/// A request whose answer has not begun. Its client may go away at any time: so it is counted for
+/// Heads that other instances were told of.
+pub fn hints_told(count: usize) {
+    counter!("tidelog_hints_total", "direction" => "told").increment(count as u64);
+}
+
+/// A head that another instance told of.
+pub fn hint_heard() {
+    counter!("tidelog_hints_total", "direction" => "heard").increment(1);
+}
+
+/// The number of live readers of a kind changed.
+pub fn live_readers(of: &'static str, change: f64) {
+    gauge!("tidelog_live_readers", "of" => of).increment(change);
+}
+
+/// Events go to a live reader.
+pub fn live_events(from: &'static str, count: usize) {
+    counter!("tidelog_live_events_total", "from" => from).increment(count as u64);
+}
+
+/// A live reader did not read for too long.
+pub fn live_reader_cut() {
+    counter!("tidelog_live_readers_cut_total").increment(1);
+}
+
+/// How much is held for live readers.
+pub fn live_bytes(bytes: usize) {
+    gauge!("tidelog_live_bytes").set(bytes as f64);
+}
+
+/// A request whose answer has not ended. Its client may go away at any time: so it is counted for
 /// as long as this value is there.
 pub struct ActiveRequest(());
 

@@ -28,8 +28,11 @@
 //!   under way.
 //! * **S10 apart.** What happens to one topic's batch changes nothing for another topic's, even
 //!   where they share a database transaction.
+//! * **S11 hints.** What one instance tells through [`Hints`], the others that listen hear soon:
+//!   usually all of it, sometimes less, never anything else. Only the log is the truth.
 
 pub mod error;
+mod hints;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
@@ -46,6 +49,7 @@ use crate::domain::{
     TransactionNo, Version,
 };
 pub use error::{AppendError, Cause, OpenError, StoreError};
+pub use hints::{Hint, Hints};
 
 /// A topic taken by a writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,6 +274,25 @@ pub trait EventSourceReader: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot answer now.
     async fn head(&self, topic: &TopicName) -> Result<Head, StoreError>;
+
+    /// The durable heads of some topics, in the order of `topics`; in as few questions to the
+    /// store as it allows.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn heads(&self, topics: &[TopicName]) -> Result<Vec<Head>, StoreError> {
+        let mut heads = Vec::with_capacity(topics.len());
+        for topic in topics {
+            heads.push(self.head(topic).await?);
+        }
+        Ok(heads)
+    }
+
+    /// How the instances on this store tell each other that topics have moved (S11). `None` where
+    /// no other instance can write to the store: then there is nobody to tell.
+    fn hints(&self) -> Option<Arc<dyn Hints>> {
+        None
+    }
 
     /// Events of the stretch that are there, in its direction, without gaps (S6, S8).
     ///

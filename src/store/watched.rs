@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
-    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Opened, Scan, StoreError,
+    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, Opened, Scan, StoreError,
     SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
@@ -212,6 +212,14 @@ impl<S: EventSourceReader> EventSourceReader for Watched<S> {
 
     async fn head(&self, topic: &TopicName) -> Result<Head, StoreError> {
         self.note(Side::Reading, self.store.head(topic).await)
+    }
+
+    async fn heads(&self, topics: &[TopicName]) -> Result<Vec<Head>, StoreError> {
+        self.note(Side::Reading, self.store.heads(topics).await)
+    }
+
+    fn hints(&self) -> Option<Arc<dyn Hints>> {
+        self.store.hints()
     }
 
     async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError> {

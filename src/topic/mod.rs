@@ -15,6 +15,7 @@
 mod actor;
 mod admission;
 mod backoff;
+mod commits;
 mod flight;
 mod forgotten;
 mod keys;
@@ -27,6 +28,7 @@ mod settings;
 
 use std::sync::Arc;
 
+pub use commits::Commits;
 pub use outcome::{Outcome, WriteError};
 pub use settings::Settings;
 
@@ -49,6 +51,12 @@ impl Topics {
     #[must_use]
     pub fn new(store: Arc<dyn EventSourceWriter>, settings: Settings) -> Self {
         Self { registry: Arc::new(Registry::new(store, settings)) }
+    }
+
+    /// From now on `commits` is told of every batch that becomes durable. Once; what is set later
+    /// is ignored.
+    pub fn tell(&self, commits: Arc<dyn Commits>) {
+        self.registry.commits.set(commits);
     }
 
     /// Does one command. Dropping the future changes nothing of what happens to the command.

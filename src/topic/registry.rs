@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::actor::TopicActor;
 use super::admission::{Admission, TopicAdmission};
+use super::commits::Told;
 use super::settings::Settings;
 use crate::domain::TopicName;
 use crate::metrics;
@@ -27,6 +28,7 @@ pub(super) struct Registry {
     pub(super) admission: Admission,
     /// Who folds because its topic is quiet holds a permit: one after the other.
     pub(super) quiet_folds: Arc<Semaphore>,
+    pub(super) commits: Told,
     actors: Mutex<HashMap<TopicName, Entry>>,
     arbiters: Vec<Arbiter>,
     started: AtomicUsize,
@@ -58,8 +60,8 @@ impl Registry {
         );
         let arbiters = (0..settings.threads.max(1)).map(|_| Arbiter::new()).collect();
         let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
-        let quiet_folds = Arc::new(Semaphore::new(1));
-        Self { store, settings, admission, quiet_folds, actors, arbiters, started }
+        let (quiet_folds, commits) = (Arc::new(Semaphore::new(1)), Told::default());
+        Self { store, settings, admission, quiet_folds, commits, actors, arbiters, started }
     }
 
     /// The topic's actor, started if need be.
@@ -88,8 +90,9 @@ impl Registry {
         let arbiter = &self.arbiters[generation % self.arbiters.len()];
         let (registry, name) = (Arc::downgrade(self), topic.clone());
         let (store, settings) = (Arc::clone(&self.store), self.settings.clone());
+        let commits = self.commits.clone();
         let addr = TopicActor::start_in_arbiter(&arbiter.handle(), move |_| {
-            TopicActor::new(name, generation, store, settings, registry)
+            TopicActor::new(name, generation, store, settings, registry, commits)
         });
         Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
     }

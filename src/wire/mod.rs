@@ -5,4 +5,5 @@
 pub mod ack;
 pub mod head;
 pub mod read;
+pub mod sse;
 pub mod submitted;

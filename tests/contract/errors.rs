@@ -68,7 +68,7 @@ async fn malformed_requests(backend: &Backend) {
         "/v1/topics/t/events?from=9007199254740992",
         "/v1/topics/t/events?from=1e3",
         "/v1/topics/t/events?direction=sideways",
-        "/v1/topics/t/events?follow=true",
+        "/v1/topics/t/events?follow=true&limit=1",
         "/v1/topics/t/events?key=",
         "/v1/topics/t/latest",
         "/v1/topics/t/surface?as_of=x",

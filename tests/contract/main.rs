@@ -3,9 +3,13 @@
 mod access;
 mod bad_days;
 mod errors;
+#[path = "../support/feed.rs"]
+mod feed;
 mod framing;
 mod instances;
 mod log;
+mod live;
+mod live_apart;
 mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -9,11 +9,13 @@ use futures::FutureExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tidelog::config::{Config, StoreUrl};
+pub use tidelog::config::Config;
+use tidelog::config::StoreUrl;
 use tidelog::store::{EventSourceReader, EventSourceWriter};
 use tidelog::topic::Topics;
 use tidelog::{http, server};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::postgres::Cluster;
 
@@ -70,6 +72,8 @@ pub struct Server {
     pub address: String,
     pub client: reqwest::Client,
     pub topics: Topics,
+    /// The service shuts down, as far as its readers see.
+    pub draining: CancellationToken,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -102,10 +106,11 @@ impl Server {
                 let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
                 let address = listener.local_addr().expect("it is bound").to_string();
                 let timeout = config.shutdown_timeout;
+                let draining = app.draining.clone();
                 let server = http::serve(app, listener, 1, timeout).expect("it can be served");
                 let handle = server.handle();
                 let serving = actix_web::rt::spawn(server);
-                let _ = ready.send((address, topics.clone()));
+                let _ = ready.send((address, topics.clone(), draining));
                 let _ = stopped.await;
                 handle.stop(false).await;
                 let _ = serving.await;
@@ -113,9 +118,9 @@ impl Server {
                 writer.close().await;
             });
         });
-        let (address, topics) = address.await.expect("the service starts");
+        let (address, topics, draining) = address.await.expect("the service starts");
         let client = reqwest::Client::new();
-        Self { address, client, topics, stop: Some(stop), thread: Some(thread) }
+        Self { address, client, topics, draining, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -6,6 +6,9 @@
 
 #[path = "../support/book.rs"]
 mod book;
+#[path = "../support/feed.rs"]
+mod feed;
+mod live;
 #[path = "../support/make.rs"]
 mod make;
 mod model;

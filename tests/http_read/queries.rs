@@ -16,8 +16,14 @@ async fn a_wrong_parameter_is_malformed_and_named() {
         ("/v1/topics", "prefix", "%c0%80"),
         ("/v1/topics", "after", "%ed%a0%80"),
         ("/v1/topics/t", "limit", "1"),
-        ("/v1/topics/t/events", "wait", "1"),
-        ("/v1/topics/t/events", "follow", "true"),
+        ("/v1/topics/t/events", "wait", "61"),
+        ("/v1/topics/t/events", "wait", "0.5"),
+        ("/v1/topics/t/events", "follow", ""),
+        ("/v1/topics/t/events", "follow", "yes"),
+        ("/v1/topics/t/events", "limit", "1&follow=true"),
+        ("/v1/topics/t/events", "wait", "1&follow=true"),
+        ("/v1/topics/t/events", "wait", "1&direction=backward"),
+        ("/v1/notifications", "topic", "t"),
         ("/v1/topics/t/events", "From", "0"),
         ("/v1/topics/t/events", "from", ""),
         ("/v1/topics/t/events", "from", "-1"),
@@ -47,6 +53,18 @@ async fn a_wrong_parameter_is_malformed_and_named() {
         let detail = problem["detail"].as_str().expect("a detail");
         assert!(detail.contains(name), "{path}?{name}={value}: {detail}");
     }
+    for (name, value) in [("direction", "backward"), ("limit", "5"), ("wait", "5")] {
+        let request = server.get(&format!("/v1/topics/t/events?{name}={value}"));
+        let request = request.header("Accept", "text/event-stream");
+        let problem = server.problem(request, 400, "malformed").await;
+        assert!(problem["detail"].as_str().is_some_and(|text| text.contains(name)), "{problem}");
+    }
+    for id in ["-1", "x", "1.5", "9007199254740992"] {
+        let request = server.get("/v1/topics/t/events").header("Accept", "text/event-stream");
+        let request = request.header("Last-Event-ID", id);
+        let problem = server.problem(request, 400, "malformed").await;
+        assert!(problem["detail"].as_str().is_some_and(|text| text.contains("Last-Event-ID")));
+    }
     let long = format!("/v1/topics/t/latest?key={}", "x".repeat(1025));
     for path in [&*long, "/v1/topics/t/latest", "/v1/topics/t/events?key=a&key=a"] {
         let problem = server.problem(server.get(path), 400, "malformed").await;
@@ -66,7 +84,7 @@ async fn there_is_json_and_for_what_can_be_long_lines() {
             ("", "application/json"),
             ("*/*", "application/json"),
             ("application/x-ndjson;q=0.2, */*;q=0.1", "application/x-ndjson"),
-            ("text/event-stream, application/*;q=0.1", "application/json"),
+            ("text/css, application/*;q=0.1", "application/json"),
             ("application/json;Q=0.1, application/x-ndjson; q=0.2", "application/x-ndjson"),
         ] {
             let request = server.get(&format!("/v1/topics/t{path}")).header("Accept", accept);
@@ -74,7 +92,7 @@ async fn there_is_json_and_for_what_can_be_long_lines() {
             let found = answer.headers().get("content-type").and_then(|t| t.to_str().ok());
             assert_eq!((answer.status().as_u16(), found), (200, Some(media)), "{accept:?}");
         }
-        for accept in ["text/event-stream", "text/html", "application/x-ndjson;q=0"] {
+        for accept in ["text/css", "text/html", "application/x-ndjson;q=0"] {
             let request = server.get(&format!("/v1/topics/t{path}")).header("Accept", accept);
             server.problem(request, 406, "not-acceptable").await;
         }
@@ -83,10 +101,30 @@ async fn there_is_json_and_for_what_can_be_long_lines() {
             server.problem(request, 400, "malformed").await;
         }
     }
-    for path in ["/v1/topics", "/v1/topics/t", "/v1/topics/t/latest?key=k"] {
+    for path in ["/v1/topics", "/v1/topics/t", "/v1/topics/t/latest?key=k", "/v1/notifications"] {
         let request = server.lines(path);
         server.problem(request, 406, "not-acceptable").await;
     }
+    let streams = [
+        ("/v1/topics/t/events?follow=true", "", "application/x-ndjson"),
+        ("/v1/topics/t/events?follow=true", "*/*", "application/x-ndjson"),
+        ("/v1/topics/t/events?follow=true", "text/*, */*;q=0.5", "text/event-stream"),
+        ("/v1/topics/t/events", "text/event-stream", "text/event-stream"),
+        ("/v1/notifications", "", "text/event-stream"),
+    ];
+    for (path, accept, media) in streams {
+        // Without a body, so that there is an end.
+        let request = server.request(reqwest::Method::HEAD, path).header("Accept", accept);
+        let answer = crate::server::sent(request).await;
+        let found = answer.headers().get("content-type").and_then(|t| t.to_str().ok());
+        assert_eq!((answer.status().as_u16(), found), (200, Some(media)), "{path} {accept:?}");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        assert_eq!(answer.text().await.expect("an end"), "");
+    }
+    let request = server.get("/v1/topics/t/events?follow=true");
+    server.problem(request.header("Accept", "application/json"), 406, "not-acceptable").await;
+    let request = server.get("/v1/topics/t/events?follow=false");
+    server.problem(request.header("Accept", "text/event-stream"), 406, "not-acceptable").await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 use tidelog::config::Config;
-use tidelog::domain::{Command, Planner};
+use tidelog::domain::{Batch, Command, Frontier, Planner};
 use tidelog::http::app::App;
 use tidelog::store::EventSourceWriter as _;
 use tidelog::store::memory::MemoryStore;
@@ -67,16 +67,27 @@ impl Server {
 
     /// Writes to a topic past HTTP: one batch for each of `commands`. Gives all that there is.
     pub async fn seed(&self, topic: &str, commands: impl IntoIterator<Item = Command>) -> Book {
+        self.seed_after(topic, [], commands).await
+    }
+
+    /// The same, to a topic that was written by the commands `before`.
+    pub async fn seed_after(
+        &self,
+        topic: &str,
+        before: impl IntoIterator<Item = Command>,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Book {
         let store = &self.watched.store;
         let opened = store.open(&name(topic)).await.expect("it can be opened");
+        let mut book = Book::default();
+        let mut known = Planner::new(opened.topic, opened.epoch, None, Frontier::default());
+        for command in before {
+            plan(&mut known, &mut book, &command);
+        }
         let mut planner =
             Planner::new(opened.topic, opened.epoch, opened.head, opened.frontier.clone());
-        let mut book = Book::default();
         for command in commands {
-            let mut batch = planner.begin(NOW);
-            planner.decide(&command, &mut book, &mut batch).expect("it is allowed");
-            planner.seal(&mut batch);
-            book.keep(&batch);
+            let batch = plan(&mut planner, &mut book, &command);
             store.append(Arc::new(batch)).await.expect("it is written");
         }
         book
@@ -136,6 +147,14 @@ impl Drop for Server {
 
 pub async fn sent(request: RequestBuilder) -> Response {
     request.send().await.expect("an answer")
+}
+
+fn plan(planner: &mut Planner, book: &mut Book, command: &Command) -> Batch {
+    let mut batch = planner.begin(NOW);
+    planner.decide(command, book, &mut batch).expect("it is allowed");
+    planner.seal(&mut batch);
+    book.keep(&batch);
+    batch
 }
 
 async fn text_of(answer: Response) -> String {

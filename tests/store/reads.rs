@@ -17,6 +17,7 @@ on_every_backend!(
     topics_are_listed_in_byte_order_in_pages,
     topics_without_events_are_not_listed,
     a_head_is_the_newest_event,
+    heads_are_given_in_the_order_of_the_question,
     a_store_in_use_answers_pings,
 );
 
@@ -171,6 +172,25 @@ async fn a_head_is_the_newest_event(stand: Stand) {
         assert_eq!(Some(topics[0].head), head);
     }
     assert_eq!(stand.store.reader.head(&name("T")).await.expect("a head"), None);
+}
+
+async fn heads_are_given_in_the_order_of_the_question(stand: Stand) {
+    for (n, topic) in TOPICS.iter().enumerate() {
+        let mut writer = Writer::open(&stand.store, topic).await;
+        if n % 3 > 0 {
+            writer.write((0..n).map(|data| one("k", &data.to_string()))).await;
+        }
+    }
+    let asked = ["ab", "missing", "-", "10", "~", "10", "A"].map(name);
+    let heads = stand.store.reader.heads(&asked).await.expect("heads");
+    let mut expected = Vec::new();
+    for topic in &asked {
+        expected.push(stand.store.reader.head(topic).await.expect("a head"));
+    }
+    assert_eq!(heads, expected);
+    let seqs: Vec<_> = heads.iter().map(|head| head.map(|head| head.seq.0)).collect();
+    assert_eq!(seqs, [Some(6), None, None, Some(0), Some(7), Some(0), None]);
+    assert_eq!(stand.store.reader.heads(&[]).await.expect("no heads"), []);
 }
 
 async fn a_store_in_use_answers_pings(stand: Stand) {

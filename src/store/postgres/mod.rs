@@ -10,6 +10,7 @@
 //! | `start`, `migrate` | what is checked and made at start |
 //! | `lane`, `append` | the only way by which events are written |
 //! | `facts`, `fold`, `read` | look-ups, the surface, reads |
+//! | `hints` | NOTIFY and LISTEN between instances |
 //! | `row`, `range`, `error` | values, key ranges and errors between database and domain |
 //!
 //! Invariant: no event is written but by the statement of `append.rs`, which moves the topic's
@@ -20,6 +21,7 @@ mod config;
 mod error;
 mod facts;
 mod fold;
+mod hints;
 mod lane;
 mod migrate;
 mod range;
@@ -29,7 +31,7 @@ mod session;
 mod start;
 mod tls;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -44,8 +46,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, OpenError, Opened, Scan,
-    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, OpenError, Opened,
+    Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
     Batch, EventBody, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
@@ -53,6 +55,7 @@ use crate::domain::{
 pub use config::Config;
 use config::Target;
 use error::{pool_error, store_error};
+use hints::PostgresHints;
 use lane::{Job, Lane, Link};
 use read::Place;
 use session::Connector;
@@ -75,6 +78,9 @@ pub struct PostgresStore {
     folds: Pool,
     /// Readers, and the folds that they need.
     readers: Pool,
+    /// Started when they are first asked for.
+    hints: OnceLock<Arc<PostgresHints>>,
+    hinting: Connector,
     /// `Some` until the store is dropped.
     runtime: Option<Runtime>,
 }
@@ -112,6 +118,8 @@ impl PostgresStore {
             lookups: connector("lookup").pool(LOOKUPS, Some(config.connect_timeout)),
             folds: connector("fold").pool(FOLDS, None),
             readers: connector("read").pool(config.readers.max(1), Some(config.connect_timeout)),
+            hints: OnceLock::new(),
+            hinting: connector("hints"),
             runtime: None,
         };
         let (start, mut lane) = (connector("start"), connector("lane"));
@@ -249,6 +257,9 @@ impl EventSourceWriter for PostgresStore {
     }
 
     async fn close(&self) {
+        if let Some(hints) = self.hints.get() {
+            hints.close();
+        }
         for lane in &self.lanes {
             lane.jobs.lock().take();
         }
@@ -278,6 +289,15 @@ impl EventSourceReader for PostgresStore {
     async fn head(&self, topic: &TopicName) -> Result<Head, StoreError> {
         let place = read::place(&self.reader().await?, topic).await?;
         Ok(place.map(|place| place.head))
+    }
+
+    async fn heads(&self, topics: &[TopicName]) -> Result<Vec<Head>, StoreError> {
+        read::heads(&self.reader().await?, topics).await
+    }
+
+    fn hints(&self) -> Option<Arc<dyn Hints>> {
+        let start = || Arc::new(PostgresHints::start(self.hinting.clone()));
+        Some(Arc::clone(self.hints.get_or_init(start)) as _)
     }
 
     async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError> {

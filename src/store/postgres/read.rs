@@ -9,7 +9,7 @@ use super::error::corrupt;
 use super::facts::{TRANSACTIONS, query};
 use super::range::{Bounds, exactly, prefixed};
 use super::row::{column, event_columns, integer, maybe, read_event, version};
-use crate::domain::{Key, ReadEvent, Seq, TopicId, TopicName, TransactionNo, Version};
+use crate::domain::{Head, Key, ReadEvent, Seq, TopicId, TopicName, TransactionNo, Version};
 
 const TOPICS: &str = "SELECT head_seq, head_transaction, name FROM topic
     WHERE name >= $1 AND name < $2 AND head_seq IS NOT NULL
@@ -18,6 +18,10 @@ const TOPICS: &str = "SELECT head_seq, head_transaction, name FROM topic
 const PLACE: &str = "SELECT t.head_seq, t.head_transaction, t.id, nullif(f.seq, -1)
     FROM topic t JOIN fold f ON f.topic = t.id
     WHERE t.name = $1 AND t.head_seq IS NOT NULL";
+const HEADS: &str = "SELECT t.head_seq, t.head_transaction
+    FROM unnest($1::text[]) WITH ORDINALITY AS w (name, n)
+    LEFT JOIN topic t ON t.name = w.name
+    ORDER BY w.n";
 const FOLDED: &str = "SELECT seq FROM fold WHERE topic = $1";
 
 const FORWARD: &str = concat!(
@@ -142,6 +146,15 @@ pub(super) async fn place<C: GenericClient>(
     let Some(row) = rows.first() else { return Ok(None) };
     let head = version(row, 0)?.ok_or_else(|| corrupt("half a head"))?;
     Ok(Some(Place { id: TopicId(column(row, 2)?), head, folded: maybe(row, 3)?.map(Seq) }))
+}
+
+pub(super) async fn heads<C: GenericClient>(
+    client: &C,
+    topics: &[TopicName],
+) -> Result<Vec<Head>, StoreError> {
+    let names: Vec<&str> = topics.iter().map(TopicName::as_str).collect();
+    let rows = query(client, HEADS, &[&names]).await?;
+    rows.iter().map(|row| version(row, 0)).collect()
 }
 
 pub(super) async fn events<C: GenericClient>(

@@ -12,7 +12,7 @@ use deadpool_postgres::{
 use futures::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Notification};
 use tokio_util::context::TokioContext;
 
 use super::config::Target;
@@ -51,12 +51,23 @@ pub(super) struct Server {
 impl Connector {
     /// Opens a connection and sets its session up.
     pub(super) async fn connect(&self) -> Result<Session, Error> {
-        TokioContext::new(self.connect_here(), self.runtime.clone()).await
+        self.connect_and_hear(|_| {}).await
     }
 
-    async fn connect_here(&self) -> Result<Session, Error> {
+    /// The same; notifications that come over the connection go to `hear`.
+    pub(super) async fn connect_and_hear(
+        &self,
+        hear: impl Fn(&Notification) + Send + 'static,
+    ) -> Result<Session, Error> {
+        TokioContext::new(self.connect_here(hear), self.runtime.clone()).await
+    }
+
+    async fn connect_here(
+        &self,
+        hear: impl Fn(&Notification) + Send + 'static,
+    ) -> Result<Session, Error> {
         let (client, connection) = self.target.postgres.connect(self.tls.clone()).await?;
-        let task = tokio::spawn(drive(connection, Counted::new(self.used_for)));
+        let task = tokio::spawn(drive(connection, hear, Counted::new(self.used_for)));
         let statement = milliseconds(self.statement_timeout);
         let lock = milliseconds(self.lock_timeout);
         let row = client.query_one(SESSION, &[&statement, &lock]).await?;
@@ -109,8 +120,11 @@ fn milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-async fn drive<S, T>(mut connection: Connection<S, T>, _counted: Counted)
-where
+async fn drive<S, T>(
+    mut connection: Connection<S, T>,
+    hear: impl Fn(&Notification),
+    _counted: Counted,
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -123,6 +137,7 @@ where
             Ok(AsyncMessage::Notice(notice)) => {
                 tracing::warn!(code = notice.code().code(), "postgres says: {notice}");
             }
+            Ok(AsyncMessage::Notification(notification)) => hear(&notification),
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "lost a connection to postgres");

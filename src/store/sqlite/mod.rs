@@ -183,6 +183,15 @@ impl EventSourceReader for SqliteStore {
         self.readers.read(read).await
     }
 
+    async fn heads(&self, topics: &[TopicName]) -> Result<Vec<Head>, StoreError> {
+        let topics = topics.to_vec();
+        let read = move |conn: &Connection| {
+            let head = |topic| Ok(read::find(conn, topic)?.map(|(_, head)| head));
+            topics.iter().map(head).collect()
+        };
+        self.readers.read(read).await
+    }
+
     async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError> {
         let topic = topic.clone();
         let read = move |conn: &Connection| match read::find(conn, &topic)? {

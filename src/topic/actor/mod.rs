@@ -23,6 +23,7 @@ use actix::{ActorFutureExt as _, WrapFuture as _};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::backoff::Backoff;
+use super::commits::Told;
 use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
 use super::outcome::WriteError;
@@ -70,6 +71,7 @@ pub(super) struct TopicActor {
     store: Arc<dyn EventSourceWriter>,
     settings: Settings,
     registry: Weak<Registry>,
+    commits: Told,
     phase: Phase,
     life: u64,
     queue: Queue,
@@ -150,6 +152,7 @@ impl TopicActor {
         store: Arc<dyn EventSourceWriter>,
         settings: Settings,
         registry: Weak<Registry>,
+        commits: Told,
     ) -> Self {
         Self {
             topic,
@@ -157,6 +160,7 @@ impl TopicActor {
             store,
             settings,
             registry,
+            commits,
             phase: Phase::Idle,
             life: 0,
             queue: Queue::default(),
@@ -358,6 +362,7 @@ impl TopicActor {
             self.backoff = Backoff::default();
             self.durable = flight.durable().or(self.durable);
             let batch = &flight.batch;
+            self.commits.committed(&self.topic, batch);
             self.memory.batch_durable(batch, self.in_flight.is_empty());
             if !batch.invalidations.is_empty() {
                 // Keys fell back to earlier events: only the store knows to which.

@@ -1,6 +1,7 @@
 //! The guarantees of `store/mod.rs`, one file each.
 
 mod s10_apart;
+mod s11_hints;
 mod s1_fenced;
 mod s2_facts;
 mod s3_atomic;

@@ -1,0 +1,230 @@
+//! How quickly events reach live readers, how many of them, and what a reader costs.
+//!
+//! ```text
+//! cargo bench --bench live                 # all cases, once, about a minute
+//! cargo bench --bench live -- --readers 10 # fewer readers
+//! ```
+//!
+//! Client, service and database share the machine. Readers take NDJSON over HTTP/1.1, each on a
+//! connection of its own, and only look for the last event, so that the service is what is measured.
+
+#[path = "../../tests/support/postgres.rs"]
+mod postgres;
+#[path = "../throughput/usage.rs"]
+mod usage;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use postgres::Cluster;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Events that are delivered to each reader, where there are so many readers.
+const DELIVERED: [(usize, usize); 3] = [(1, 400_000), (100, 100_000), (1000, 20_000)];
+/// Single events whose way from ack to reader is timed.
+const TIMED: usize = 2_000;
+const TOPIC: &str = "/v1/topics/live/events";
+
+struct Service {
+    process: Child,
+    address: String,
+}
+
+impl Service {
+    fn start(store: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tidelog"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--store", store, "--log-format", "json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
+        let address = lines.by_ref().map(|line| line.expect("a line")).find_map(|line| {
+            let at = line.find("http://")? + "http://".len();
+            let end = line[at..].find(['"', ' ', '/'])?;
+            Some(line[at..at + end].to_owned())
+        });
+        // Whoever writes to a pipe that nobody reads stops one day.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, address: address.expect("it says where it listens") }
+    }
+
+    /// Resident memory in KiB: now, and at its highest.
+    fn memory(&self) -> (f64, f64) {
+        let (now, peak) = usage::memory(self.process.id());
+        (now * 1024.0, peak * 1024.0)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn connect(service: &Service) -> TcpStream {
+    let stream = TcpStream::connect(&service.address).await.expect("it listens");
+    stream.set_nodelay(true).expect("it is TCP");
+    stream
+}
+
+/// A reader that has been answered.
+struct Reader {
+    stream: TcpStream,
+    text: Vec<u8>,
+}
+
+impl Reader {
+    async fn begin(service: &Service, from: u64) -> Self {
+        let mut stream = connect(service).await;
+        let request =
+            format!("GET {TOPIC}?follow=true&from={from} HTTP/1.1\r\nHost: bench\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it is sent");
+        let mut reader = Self { stream, text: Vec::new() };
+        reader.until(b"\r\n\r\n").await;
+        reader
+    }
+
+    /// Reads until this has come, and forgets what was before.
+    async fn until(&mut self, what: &[u8]) {
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.text, what) {
+                self.text.drain(..at + what.len());
+                return;
+            }
+            let kept = self.text.len().saturating_sub(what.len());
+            self.text.drain(..kept);
+            let count = self.stream.read(&mut buffer).await.expect("it is received");
+            assert!(count > 0, "the answer ended");
+            self.text.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    async fn until_event(&mut self, seq: u64) {
+        self.until(format!("{{\"seq\":{seq},").as_bytes()).await;
+    }
+}
+
+fn event(number: usize) -> String {
+    let pad = "x".repeat(160);
+    format!(
+        "{{\"key\":\"key-{number:016}\",\"data\":{{\"number\":1{number:011},\"pad\":\"{pad}\"}}}}"
+    )
+}
+
+/// One producer, one request; returns once all is acknowledged.
+async fn write(service: &Service, numbers: std::ops::Range<usize>) {
+    let mut stream = connect(service).await;
+    let body: Vec<u8> = numbers.flat_map(|number| (event(number) + "\n").into_bytes()).collect();
+    let head = format!(
+        "POST {TOPIC}?acks=summary HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\
+         Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    stream.write_all(&body).await.expect("it is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it is received");
+    assert!(answer.contains("\"complete\":true"), "{answer}");
+}
+
+/// One event a request, on one connection; returns once it is acknowledged.
+async fn write_one(stream: &mut TcpStream, number: usize) {
+    let body = event(number);
+    let request = format!(
+        "POST {TOPIC} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("it is sent");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let count = stream.read_buf(&mut answer).await.expect("it is received");
+        assert!(count > 0, "the answer ended");
+    }
+}
+
+async fn delivered(name: &str, store: &str, readers: usize, events: usize) {
+    let service = Service::start(store);
+    write(&service, 0..10_000).await;
+    let (before, _) = service.memory();
+    let mut attached: Vec<Reader> = Vec::new();
+    for _ in 0..readers {
+        attached.push(Reader::begin(&service, 10_000).await);
+    }
+    let (idle, _) = service.memory();
+    let began = Instant::now();
+    let last = (10_000 + events - 1) as u64;
+    let writing = async {
+        write(&service, 10_000..10_000 + events).await;
+        began.elapsed()
+    };
+    let reading = join_all(attached.iter_mut().map(|reader| reader.until_event(last)));
+    let (wrote, _) = futures::join!(writing, reading);
+    let took = began.elapsed();
+    let (_, peak) = service.memory();
+    println!(
+        "{name:<10} {readers:>4} readers: written {:>8.0}/s, delivered {:>9.0}/s; a reader costs \
+         {:.0} KiB idle, at most {:.0} KiB",
+        events as f64 / wrote.as_secs_f64(),
+        (events * readers) as f64 / took.as_secs_f64(),
+        (idle - before) / readers as f64,
+        (peak - before) / readers as f64,
+    );
+}
+
+/// From the ack to the reader, one event after the other.
+async fn latency(name: &str, writer: &Service, reader: &Service) {
+    write(writer, 0..1000).await;
+    let mut reader = Reader::begin(reader, 1000).await;
+    let mut producer = connect(writer).await;
+    let mut took = Vec::new();
+    for number in 1000..1000 + TIMED {
+        let writing = async {
+            write_one(&mut producer, number).await;
+            Instant::now()
+        };
+        let reading = async {
+            reader.until_event(number as u64).await;
+            Instant::now()
+        };
+        let (acked, read) = futures::join!(writing, reading);
+        took.push(read.saturating_duration_since(acked));
+        // Not in step with anything: what is gathered for a hint is a few milliseconds' worth.
+        tokio::time::sleep(Duration::from_millis(number as u64 % 7)).await;
+    }
+    took.sort();
+    let at = |percent: usize| took[took.len() * percent / 100];
+    println!("{name}: p50 {:?}, p95 {:?}, p99 {:?}", at(50), at(95), at(99));
+}
+
+async fn all(most: usize) {
+    let cluster = Cluster::new(&["max_wal_size=4GB", "min_wal_size=1GB"]);
+    for (readers, events) in DELIVERED.into_iter().filter(|(readers, _)| *readers <= most) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = format!("sqlite:{}", dir.path().join("bench.db").display());
+        delivered("SQLite", &store, readers, events).await;
+        delivered("PostgreSQL", &cluster.database(), readers, events).await;
+    }
+    let store = cluster.database();
+    let services = [Service::start(&store), Service::start(&store)];
+    latency("from ack to reader, same instance", &services[0], &services[0]).await;
+    let store = cluster.database();
+    let services = [Service::start(&store), Service::start(&store)];
+    latency("from ack to reader, other instance", &services[0], &services[1]).await;
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let given = arguments.iter().position(|argument| argument == "--readers");
+    let most = given.map_or(1000, |at| arguments[at + 1].parse().expect("--readers NUMBER"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let limit = Duration::from_secs(600);
+        tokio::time::timeout(limit, all(most)).await.expect("it ends");
+    });
+}

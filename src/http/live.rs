@@ -1,0 +1,259 @@
+//! Live reads over HTTP: streams that stay open, and requests that wait.
+//!
+//! Not here: where the events come from (`live/`), what cuts a client that does not read
+//! (`stall.rs`, `connection.rs`).
+//!
+//! Invariants: between two events there may be messages of the service, inside one never; what is
+//! held for a client is what it has not taken of one piece of events.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures::stream;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::app::App;
+use super::events::{failure, streamed};
+use super::headers::{EVENT_STREAM, NDJSON};
+use super::observe::request_id;
+use super::problem::Problem;
+use super::stall::guarded;
+use crate::domain::{Head, Version};
+use crate::live::{Follower, Form, Step, Wish};
+use crate::wire::head::HeadJson;
+use crate::wire::sse::{Kind, message};
+
+/// What is handed to the connection at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Answers with a stream that stays open.
+///
+/// # Errors
+/// `unavailable`.
+pub(super) async fn follow(
+    request: &HttpRequest,
+    app: &App,
+    wish: Wish,
+) -> Result<HttpResponse, Problem> {
+    let form = wish.form;
+    let follower = app.live.follow(wish).await?;
+    let beat = (form == Form::Messages).then(|| Beat::new(app.limits.heartbeat_interval));
+    let source = Source { follower, form, rest: Bytes::new() };
+    let live = LiveStream { source, beat, end: End::of(app), request_id: request_id(request) };
+    let pieces = stream::unfold(Some(live), |live| async {
+        let mut live = live?;
+        match live.next().await {
+            Next::Piece(bytes) => Some((Ok(bytes), Some(live))),
+            Next::Last(bytes) => Some((Ok(bytes), None)),
+            Next::Nothing => None,
+        }
+    });
+    Ok(endless(request, form, guarded(pieces, app.limits.read_stall_timeout)))
+}
+
+/// An answer that nobody should keep or gather.
+pub(super) fn endless(
+    request: &HttpRequest,
+    form: Form,
+    pieces: impl stream::Stream<Item = Result<Bytes, Problem>> + 'static,
+) -> HttpResponse {
+    let media = match form {
+        Form::Lines => NDJSON,
+        Form::Messages => EVENT_STREAM,
+    };
+    let mut answer = streamed(request, media, pieces);
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, "no-store".parse().expect("it is visible ASCII"));
+    // For a proxy (nginx), which would otherwise wait until it has a buffer full.
+    let name = "x-accel-buffering".parse().expect("it is the name of a header");
+    headers.insert(name, "no".parse().expect("it is visible ASCII"));
+    answer
+}
+
+/// Waits until there is something of what is wished, but no longer than this, and not while the
+/// service shuts down.
+///
+/// # Errors
+/// `unavailable`.
+pub(super) async fn wait(app: &App, wish: Wish, at_most: Duration) -> Result<(), Problem> {
+    let of_key = wish.key.is_some();
+    let mut follower = app.live.follow(wish).await?;
+    let mut end = End::of(app);
+    let mut late = Box::pin(tokio::time::sleep(at_most));
+    loop {
+        if of_key {
+            tokio::select! {
+                step = follower.step() => match step? {
+                    Step::Events(_) | Step::End => return Ok(()),
+                    Step::CaughtUp(_) => continue,
+                    Step::Wait => {}
+                },
+                () = end.comes() => return Ok(()),
+                () = &mut late => return Ok(()),
+            }
+        } else if follower.is_ready() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = follower.moved() => {}
+            () = end.comes() => return Ok(()),
+            () = &mut late => return Ok(()),
+        }
+    }
+}
+
+/// When the service shuts down.
+pub(super) struct End {
+    token: CancellationToken,
+    comes: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl End {
+    pub(super) fn of(app: &App) -> Self {
+        let token = app.draining.clone();
+        Self { comes: Box::pin(token.clone().cancelled_owned()), token }
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    pub(super) async fn comes(&mut self) {
+        if !self.is_here() {
+            self.comes.as_mut().await;
+        }
+    }
+}
+
+/// When the next heartbeat is due.
+pub(super) struct Beat {
+    every: Duration,
+    due: Pin<Box<Sleep>>,
+}
+
+impl Beat {
+    pub(super) fn new(every: Duration) -> Self {
+        Self { every, due: Box::pin(sleep_until(Instant::now() + every)) }
+    }
+
+    /// Whether it is due; if so, the next one is not before its time.
+    pub(super) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.due.deadline();
+        if due {
+            self.due.as_mut().reset(now + self.every);
+        }
+        due
+    }
+
+    pub(super) async fn comes(&mut self) {
+        self.due.as_mut().await;
+    }
+}
+
+/// What a stream gives next.
+enum Next {
+    Piece(Bytes),
+    Last(Bytes),
+    Nothing,
+}
+
+/// Events, and what of them was not handed over yet.
+struct Source {
+    follower: Follower,
+    form: Form,
+    rest: Bytes,
+}
+
+impl Source {
+    fn rest(&mut self) -> Option<Bytes> {
+        let length = self.rest.len().min(CHUNK_BYTES);
+        (length > 0).then(|| self.rest.split_to(length))
+    }
+
+    /// What the service itself says; nothing among lines, which are events.
+    fn says(&self, kind: Kind, head: Head) -> Option<Bytes> {
+        (self.form == Form::Messages).then(|| message(kind, head_json(head).as_bytes()))
+    }
+}
+
+/// One client's stream.
+struct LiveStream {
+    source: Source,
+    beat: Option<Beat>,
+    end: End,
+    request_id: String,
+}
+
+impl LiveStream {
+    async fn next(&mut self) -> Next {
+        loop {
+            if let Some(piece) = self.source.rest() {
+                return Next::Piece(piece);
+            }
+            let head = self.source.follower.head();
+            if self.end.is_here() {
+                return self.source.says(Kind::End, head).map_or(Next::Nothing, Next::Last);
+            }
+            if self.beat.as_mut().is_some_and(Beat::is_due)
+                && let Some(beat) = self.source.says(Kind::Heartbeat, head)
+            {
+                return Next::Piece(beat);
+            }
+            let step = tokio::select! {
+                biased;
+                step = self.source.follower.step() => step,
+                () = self.end.comes() => continue,
+            };
+            match step {
+                Ok(Step::Events(events)) => self.source.rest = events,
+                Ok(Step::CaughtUp(head)) => {
+                    if let Some(told) = self.source.says(Kind::CaughtUp, head) {
+                        return Next::Piece(told);
+                    }
+                }
+                Ok(Step::Wait) => self.wait().await,
+                Ok(Step::End) => return Next::Nothing,
+                Err(error) => return Next::Last(self.failed(&error.into())),
+            }
+        }
+    }
+
+    async fn wait(&mut self) {
+        let beat = async {
+            match &mut self.beat {
+                Some(beat) => beat.comes().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.source.follower.moved() => {}
+            () = self.end.comes() => {}
+            () = beat => {}
+        }
+    }
+
+    fn failed(&self, problem: &Problem) -> Bytes {
+        match self.source.form {
+            Form::Lines => failure(problem, &self.request_id),
+            Form::Messages => error_message(problem, &self.request_id),
+        }
+    }
+}
+
+/// The last message of a stream that cannot go on.
+pub(super) fn error_message(problem: &Problem, request_id: &str) -> Bytes {
+    let problem = serde_json::to_vec(&problem.json(request_id)).expect("a problem is JSON");
+    message(Kind::Error, &problem)
+}
+
+/// `{"head":{"seq":1040,"transaction":17}}`, or `{"head":null}` for a topic without events.
+fn head_json(head: Head) -> String {
+    let head = head.map(|version: Version| HeadJson::from(version));
+    let head = serde_json::to_string(&head).expect("a head is JSON");
+    format!("{{\"head\":{head}}}")
+}
