@@ -14,7 +14,6 @@
 
 mod actor;
 mod admission;
-mod backoff;
 mod flight;
 mod forgotten;
 mod keys;

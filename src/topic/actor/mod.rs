@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, SpawnHandle};
 use actix::{ActorFutureExt as _, WrapFuture as _};
 
-use super::backoff::Backoff;
 use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
 use super::outcome::WriteError;
@@ -28,6 +27,7 @@ use super::queue::{Queue, Submission};
 use super::recovery::{Durable, within};
 use super::registry::Registry;
 use super::settings::Settings;
+use crate::backoff::Backoff;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, Wanted};

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 
-use super::super::backoff::Backoff;
 use super::super::flight::Flight;
 use super::super::memory::Memory;
 use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
 use super::{Phase, TopicActor, Writing};
+use crate::backoff::Backoff;
 use crate::domain::Planner;
 use crate::metrics;
 use crate::store::StoreError;
