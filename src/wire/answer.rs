@@ -11,6 +11,8 @@ use crate::domain::{Ack, TransactionNo};
 /// One for each event, in order.
 pub type Acks = SmallVec<[Ack; 1]>;
 
+pub use super::ack::SummaryJson as Summary;
+
 /// A line of the answer to a stream.
 #[derive(Clone, Debug)]
 pub enum Line {

@@ -208,6 +208,16 @@ pub fn transaction(bytes: Bytes) -> Result<Events, BadInput> {
     group(parsed.events, &input)
 }
 
+/// Parses a JSON text, without the blanks around it.
+///
+/// # Errors
+/// See [`BadInput`].
+pub fn json_text(text: ByteString) -> Result<Json, BadInput> {
+    let raw: &RawValue = json(&text)?;
+    let json = Json::from_valid(text.slice_ref(raw.get()));
+    json.map_err(|error| BadInput::invalid(error.to_string(), ""))
+}
+
 /// Parses the body of an invalidation; an empty one is fine.
 ///
 /// # Errors

@@ -38,7 +38,7 @@ impl Tidelog {
             (line["message"] == "listening").then(|| line["url"].as_str().map(str::to_owned))?
         });
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url: url.expect("it says where"), client: reqwest::Client::new() }
+        Self { process, url: url.expect("it says where"), client: crate::plain::client() }
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -6,6 +6,8 @@ mod errors;
 mod framing;
 mod instances;
 mod pages;
+#[path = "../support/plain.rs"]
+mod plain;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod reads;

@@ -114,7 +114,7 @@ impl Server {
             });
         });
         let (address, topics) = address.await.expect("the service starts");
-        let client = reqwest::Client::new();
+        let client = crate::plain::client();
         Self { address, client, topics, stop: Some(stop), thread: Some(thread) }
     }
 
