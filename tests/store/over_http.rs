@@ -7,13 +7,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::{BoxFuture, ready};
 use tidelog::client::{Client, HttpReader};
 use tidelog::config::Config;
-use tidelog::domain::{Head, Key, ReadEvent, Seq, TopicName, TransactionNo};
+use tidelog::domain::{
+    Batch, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+};
 use tidelog::store::memory::MemoryStore;
 use tidelog::store::{
-    Direction, EventSourceReader, Scan, StoreError, SurfaceScan, TopicSummary,
+    AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, Opened, Scan,
+    StoreError, SurfaceScan, TopicSummary, Wanted,
 };
+use tidelog::wire::time::{moment, rfc3339};
 
 use crate::backends::Store;
 use crate::service::Service;
@@ -32,7 +37,41 @@ pub async fn open() -> Store {
     let service = Service::start(config, store.clone(), store.clone(), 0).await;
     let http = Client::new(&service.url()).expect("a client").reader();
     let reader = OverHttp { http, store: store.clone(), _service: service };
-    Store { writer: store, reader: Arc::new(reader) }
+    Store { writer: Arc::new(Sayable(store)), reader: Arc::new(reader) }
+}
+
+/// Writes what HTTP can say: RFC 3339 ends with the year 9999.
+struct Sayable(Arc<MemoryStore>);
+
+#[async_trait]
+impl EventSourceWriter for Sayable {
+    async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
+        self.0.open(topic).await
+    }
+
+    async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
+        self.0.facts(topic, wanted).await
+    }
+
+    fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
+        if moment(&rfc3339(batch.recorded_at)) != Some(batch.recorded_at) {
+            let cause = Cause::new("there is no text for its time");
+            return Box::pin(ready(Err(AppendError::Rejected(cause))));
+        }
+        self.0.append(batch)
+    }
+
+    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
+        self.0.fold(topic, to).await
+    }
+
+    async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.0.expire(before).await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
 }
 
 impl OverHttp {
