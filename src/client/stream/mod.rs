@@ -278,20 +278,25 @@ impl HttpWriter {
         L::Item: Into<Submitted>,
     {
         let (mut sender, acks) = self.stream(topic, options)?;
+        let (failure, unsent) = (Arc::clone(&sender.failure), Arc::new(OnceLock::new()));
+        let refused = Arc::clone(&unsent);
         let feeding = async move {
             let mut lines = std::pin::pin!(lines);
             while let Some(line) = lines.next().await {
-                match sender.send(line).await {
-                    Ok(_) => {}
-                    // The end of the acks says so too, where the stream has failed.
-                    Err(error) if sender.failure.get().is_none() => return Some(Err(error)),
-                    Err(_) => return None,
+                if let Err(error) = sender.send(line).await {
+                    let _ = refused.set(error);
+                    return;
                 }
             }
-            None
         };
-        let feeding = stream::once(feeding).filter_map(ready);
-        Ok(stream::select(acks, feeding))
+        let feeding = stream::once(feeding).filter_map(|()| ready(None));
+        // A line that cannot be sent is reported behind the acks of those before it, unless the
+        // stream has failed, which its acks have said.
+        let last = stream::once(async move {
+            let error = unsent.get().filter(|_| failure.get().is_none());
+            error.cloned().map(Err)
+        });
+        Ok(stream::select(acks, feeding).chain(last.filter_map(ready)))
     }
 
     /// Asks how far a producer has come with a topic, to go on there: `epoch` is the incarnation
