@@ -31,7 +31,7 @@ pub enum Cut {
     /// Only the client does: the service goes on with what it has, and waits for more.
     ClientOnly,
     /// As `ClientOnly`; and what the client had sent beyond the cut comes to the service only
-    /// after the next connection has ended or been cut, or with the end of the proxy.
+    /// when it has begun to answer on a later connection.
     Late,
 }
 
@@ -54,8 +54,8 @@ struct State {
     plans: Mutex<VecDeque<Plan>>,
     /// How many connections were cut.
     cuts: AtomicUsize,
-    /// How many connections have ended.
-    ended: watch::Sender<usize>,
+    /// The newest connection that is being answered.
+    answered: watch::Sender<Option<usize>>,
 }
 
 impl Cutter {
@@ -64,7 +64,7 @@ impl Cutter {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let plans = Mutex::new(plans.into_iter().collect());
-        let state = State { plans, cuts: AtomicUsize::new(0), ended: watch::Sender::new(0) };
+        let state = State { plans, cuts: AtomicUsize::new(0), answered: watch::Sender::new(None) };
         let state = Arc::new(state);
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, service, state.clone()));
@@ -93,7 +93,6 @@ async fn serve(listener: TcpListener, service: u16, state: Arc<State>) {
             if let Ok(service) = TcpStream::connect(("127.0.0.1", service)).await {
                 relay(client, service, plan, this, &state).await;
             }
-            state.ended.send_modify(|ended| *ended += 1);
         });
     }
 }
@@ -110,9 +109,17 @@ async fn relay(
     let (mut from_service, mut to_service) = service.into_split();
     let limit = |side| plan.filter(|plan| plan.from == side).map_or(usize::MAX, |p| p.after);
     let (mut beyond, mut unread) = (Vec::new(), Vec::new());
+    let answered = || {
+        state.answered.send_if_modified(|newest| {
+            let newer = Some(this) > *newest;
+            *newest = (*newest).max(Some(this));
+            newer
+        });
+    };
+    let limits = (limit(From::Client), limit(From::Service));
     let cut = tokio::select! {
-        cut = pass(&mut from_client, &mut to_service, limit(From::Client), &mut beyond) => cut,
-        cut = pass(&mut from_service, &mut to_client, limit(From::Service), &mut unread) => cut,
+        cut = pass(&mut from_client, &mut to_service, limits.0, &mut beyond, || {}) => cut,
+        cut = pass(&mut from_service, &mut to_client, limits.1, &mut unread, answered) => cut,
     };
     if !cut {
         // One side has closed: the other may still say something.
@@ -126,14 +133,13 @@ async fn relay(
         return;
     }
     drop((from_client, to_client));
-    state.ended.send_modify(|ended| *ended += 1);
     let drain = async {
         let _ = tokio::io::copy(&mut from_service, &mut tokio::io::sink()).await;
     };
     let late = async {
         if how == Cut::Late {
-            let mut ended = state.ended.subscribe();
-            let _ = ended.wait_for(|ended| *ended > this + 1).await;
+            let mut answered = state.answered.subscribe();
+            let _ = answered.wait_for(|newest| *newest > Some(this)).await;
             let _ = to_service.write_all(&beyond).await;
         }
         std::future::pending().await
@@ -151,6 +157,7 @@ async fn pass(
     to: &mut OwnedWriteHalf,
     limit: usize,
     beyond: &mut Vec<u8>,
+    seen: impl Fn(),
 ) -> bool {
     let mut passed = 0;
     let mut buffer = vec![0; 64 << 10];
@@ -159,6 +166,7 @@ async fn pass(
             return true;
         }
         let Ok(count @ 1..) = from.read(&mut buffer).await else { return false };
+        seen();
         let now = count.min(limit - passed);
         if to.write_all(&buffer[..now]).await.is_err() {
             return false;
