@@ -34,7 +34,7 @@ pub struct Error {
 #[derive(Debug)]
 enum What {
     /// The service said so.
-    Problem(ProblemJson<'static>),
+    Problem(Box<ProblemJson<'static>>),
     /// The service could not be reached, or was lost.
     Connection(Cause),
     /// Something answered that is not the service, or does not keep to the contract.
@@ -92,7 +92,7 @@ impl Error {
     pub(super) fn of_problem(problem: ProblemJson<'static>) -> Self {
         let committed = if problem.committed == "no" { Committed::No } else { Committed::Unknown };
         let retryable = problem.retryable;
-        Self::new(What::Problem(problem), retryable, committed)
+        Self::new(What::Problem(Box::new(problem)), retryable, committed)
     }
 
     /// The connection failed. What was never sent is not written; else nobody knows.

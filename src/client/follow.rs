@@ -41,6 +41,7 @@ impl Stretch {
 
 /// What comes of a topic that is followed.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events; no box for each")]
 pub enum Live {
     /// The next event.
     Event(ReadEvent),
@@ -167,7 +168,8 @@ impl Following {
         let mut query = vec![("from", from.as_str())];
         query.extend(to.as_deref().map(|to| ("to", to)));
         query.extend(self.key.as_ref().map(|key| ("key", key.as_str())));
-        let request = self.reader.client.request(Method::GET, &path(&self.topic, "/events"), &query);
+        let request =
+            self.reader.client.request(Method::GET, &path(&self.topic, "/events"), &query);
         request.header(ACCEPT, "text/event-stream")
     }
 
@@ -202,6 +204,7 @@ impl Following {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are events; no box for each")]
 enum Step {
     Live(Live),
     Other,

@@ -20,9 +20,7 @@ use async_trait::async_trait;
 use super::connect::Client;
 use super::error::Error;
 use crate::domain::limits::{PAGE_EVENTS_MAX, POSITION_MAX};
-use crate::domain::{
-    EventBody, Head, Key, ReadEvent, Seq, TopicName, TransactionNo, Version,
-};
+use crate::domain::{EventBody, Head, Key, ReadEvent, Seq, TopicName, TransactionNo, Version};
 use crate::store::{
     Direction, EventSourceReader, KeyRange, Scan, StoreError, SurfaceScan, TopicSummary,
 };
@@ -138,12 +136,8 @@ impl HttpReader {
             Direction::Forward => "forward",
             Direction::Backward => "backward",
         };
-        let mut query = vec![
-            ("from", from.as_str()),
-            ("to", &to),
-            ("limit", &limit),
-            ("direction", direction),
-        ];
+        let mut query =
+            vec![("from", from.as_str()), ("to", &to), ("limit", &limit), ("direction", direction)];
         query.extend(key.map(|key| ("key", key.as_str())));
         let answer = self.client.get(&path(topic, "/events"), &query).await;
         Ok(found(answer, NO_TOPIC)?.map(received::page).transpose()?)

@@ -4,8 +4,8 @@
 //! Not here: streams (`stream/`).
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH};
 use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
 use super::connect::Client;
 use super::error::{Committed, Error};
@@ -13,8 +13,7 @@ use super::exchange::Answer;
 use super::reader::path;
 use super::tls::random_name;
 use crate::domain::{
-    Ack, Content, IdempotencyKey, Precondition, Reason, Seq, TopicName, TransactionNo,
-    Version,
+    Ack, Content, IdempotencyKey, Precondition, Reason, Seq, TopicName, TransactionNo, Version,
 };
 use crate::wire::received::BadAnswer;
 use crate::wire::{answer, submit};

@@ -148,8 +148,7 @@ async fn a_producer_goes_on_where_it_was_and_its_predecessor_is_refused() {
     let begin = writer.resume(&topic, &id, 0).await.expect("an answer");
     assert_eq!(Some(begin), producer(0, 0));
     let options = |producer| StreamOptions { producer, ..StreamOptions::default() };
-    let (mut old, mut old_acks) =
-        writer.stream(&topic, options(producer(0, 0))).expect("a stream");
+    let (mut old, mut old_acks) = writer.stream(&topic, options(producer(0, 0))).expect("a stream");
     for number in 0..3 {
         old.send(numbered(number)).await.expect("sent");
         old_acks.next().await.expect("an ack").expect("it is written");

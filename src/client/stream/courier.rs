@@ -219,7 +219,11 @@ impl Connection {
     }
 
     /// Takes what the service says.
-    fn hear(&mut self, answer: Result<Option<Line>, Error>, courier: &mut Courier) -> Option<Ended> {
+    fn hear(
+        &mut self,
+        answer: Result<Option<Line>, Error>,
+        courier: &mut Courier,
+    ) -> Option<Ended> {
         let mut answer = answer;
         loop {
             let ended = match answer {
