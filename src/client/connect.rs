@@ -1,5 +1,6 @@
 //! The connection to a service: where it is, who we are, how patient.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +108,12 @@ impl Client {
 
     pub(super) fn patience(&self) -> Patience {
         Patience::new(self.inner.retry)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.inner.base).finish()
     }
 }
 

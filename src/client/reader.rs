@@ -16,22 +16,24 @@
 //! Pages, not lines: in NDJSON the line breaks inside data are lost (S8).
 
 use async_trait::async_trait;
+use reqwest::Method;
 
 use super::connect::Client;
-use super::error::Error;
+use super::error::{Committed, Error};
+use super::exchange::once;
 use crate::domain::limits::{PAGE_EVENTS_MAX, POSITION_MAX};
 use crate::domain::{EventBody, Head, Key, ReadEvent, Seq, TopicName, TransactionNo, Version};
 use crate::store::{
     Direction, EventSourceReader, KeyRange, Scan, StoreError, SurfaceScan, TopicSummary,
 };
-use crate::wire::received::{self, Page};
+use crate::wire::received::{self, BadAnswer, Page};
 use crate::wire::topics;
 
 /// The last position that there can be.
 const LAST: Seq = Seq(POSITION_MAX - 1);
 
 /// Reads topics over HTTP. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpReader {
     pub(super) client: Client,
 }
@@ -48,7 +50,7 @@ impl HttpReader {
     pub async fn latest(&self, topic: &TopicName, key: &Key) -> Result<Option<ReadEvent>, Error> {
         let answer = self.client.get(&path(topic, "/latest"), &[("key", key.as_str())]).await;
         match found(answer, &["key-not-found"])? {
-            Some(body) => Ok(Some(received::event(body)?)),
+            Some(body) => Ok(Some(understood(received::event(body))?)),
             None => Ok(None),
         }
     }
@@ -69,7 +71,7 @@ impl HttpReader {
             let page = page_limit(limit - found.len());
             let mut query = vec![("prefix", prefix), ("limit", page.as_str())];
             query.extend(after.as_deref().map(|after| ("after", after)));
-            let page = topics::topics(&self.client.get("/v1/topics", &query).await?)?;
+            let page = understood(topics::topics(&self.client.get("/v1/topics", &query).await?))?;
             for topic in page.topics {
                 let name = TopicName::parse(&topic.topic)?;
                 found.push(TopicSummary { name, head: topic.head.into() });
@@ -87,7 +89,7 @@ impl HttpReader {
     pub async fn head_of(&self, topic: &TopicName) -> Result<Head, Error> {
         let answer = self.client.get(&path(topic, ""), &[]).await;
         let Some(body) = found(answer, NO_TOPIC)? else { return Ok(None) };
-        Ok(Some(topics::topic(&body)?.head.into()))
+        Ok(Some(understood(topics::topic(&body))?.head.into()))
     }
 
     /// As [`EventSourceReader::events`], or `history` of a key.
@@ -103,7 +105,7 @@ impl HttpReader {
         let mut left = Scan { to: scan.to.min(LAST), ..scan };
         if key.is_none() && scan.direction == Direction::Forward {
             // There are no gaps, so as many events as are wanted end here.
-            let end = scan.from.0.saturating_add(scan.limit as u64 - 1);
+            let end = scan.from.0.saturating_add((scan.limit as u64).saturating_sub(1));
             left.to = left.to.min(Seq(end));
         }
         let mut events: Vec<ReadEvent> = Vec::new();
@@ -140,7 +142,7 @@ impl HttpReader {
             vec![("from", from.as_str()), ("to", &to), ("limit", &limit), ("direction", direction)];
         query.extend(key.map(|key| ("key", key.as_str())));
         let answer = self.client.get(&path(topic, "/events"), &query).await;
-        Ok(found(answer, NO_TOPIC)?.map(received::page).transpose()?)
+        understood(found(answer, NO_TOPIC)?.map(received::page).transpose())
     }
 
     /// As [`EventSourceReader::transaction`].
@@ -158,7 +160,7 @@ impl HttpReader {
         let path = path(topic, &format!("/transactions/{transaction}"));
         let answer = self.client.get(&path, &[]).await;
         let body = found(answer, &["topic-not-found", "transaction-not-found"])?;
-        Ok(body.map(|body| received::transaction(&body)).transpose()?)
+        understood(body.map(|body| received::transaction(&body)).transpose())
     }
 
     /// A stretch of a surface, as of a transaction or now.
@@ -192,7 +194,7 @@ impl HttpReader {
             query.extend(after.as_deref().map(|after| ("after", after)));
             let answer = self.client.get(&path(topic, "/surface"), &query).await;
             let Some(body) = found(answer, NO_TOPIC)? else { break };
-            let page = received::surface(body)?;
+            let page = understood(received::surface(body))?;
             events.extend(page.events);
             let Some(next) = page.next else { break };
             after = Some(next);
@@ -203,12 +205,13 @@ impl HttpReader {
         Ok(events)
     }
 
-    /// Whether the service and its store are there.
+    /// Whether the service and its store are there now. Asks once.
     ///
     /// # Errors
     /// When they are not.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.client.get("/health/ready", &[]).await.map(drop)
+        let answer = once(self.client.request(Method::GET, "/health/ready", &[])).await;
+        answer.map(drop).map_err(|error| error.with(Committed::No))
     }
 }
 
@@ -227,6 +230,11 @@ fn key_of(read: &ReadEvent) -> Option<&Key> {
         EventBody::Content(content) => Some(&content.key),
         EventBody::Invalidation(_) => None,
     }
+}
+
+/// A read writes nothing, also where its answer makes no sense.
+fn understood<T>(answer: Result<T, BadAnswer>) -> Result<T, Error> {
+    answer.map_err(|error| Error::from(error).with(Committed::No))
 }
 
 /// An answer; `None` where it is one of these problems, which here is an answer too.

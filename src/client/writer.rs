@@ -19,7 +19,7 @@ use crate::wire::received::BadAnswer;
 use crate::wire::{answer, submit};
 
 /// Writes topics over HTTP. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpWriter {
     pub(super) client: Client,
 }

@@ -1,10 +1,11 @@
 //! Streams: acks in order, bounded on their way, and what is known when they fail.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tidelog::client::{Committed, LineAck, Producer, StreamOptions, event, line};
+use tidelog::client::{Client, Committed, LineAck, Producer, StreamOptions, event, line};
 use tidelog::domain::{Content, ProducerId, Seq};
 use tokio::time::{Duration, timeout};
 
+use crate::cutter::{Cut, Cutter, From, Plan};
 use crate::make::name;
 use crate::world::{World, check_acks};
 
@@ -184,6 +185,23 @@ async fn a_service_that_has_lost_lines_is_found_out() {
     lines.send(numbered(7)).await.expect("sent");
     let error = acks.next().await.expect("an end").expect_err("lines 0 to 6 are not there");
     assert_eq!((error.code(), error.committed()), (Some("producer-gap"), Committed::No));
+}
+
+#[tokio::test]
+async fn patience_begins_with_the_line_and_not_with_the_stream() {
+    let world = World::new().await;
+    let cut = Plan { from: From::Service, after: 0, cut: Cut::Both };
+    let proxy = Cutter::start(world.service.port, [cut; 3]).await;
+    let within = Duration::from_millis(200);
+    let builder = Client::builder(&proxy.url()).retry_within(within);
+    let builder = builder.pauses(Duration::from_millis(1), Duration::from_millis(1));
+    let writer = builder.build().expect("a client").writer();
+    let stream = writer.stream(&name("t"), StreamOptions::default()).expect("a stream");
+    let (mut lines, mut acks) = stream;
+    assert!(timeout(within, acks.next()).await.is_err(), "there is nothing to send");
+    lines.send(numbered(0)).await.expect("sent");
+    acks.next().await.expect("an ack").expect("it is tried again");
+    assert_eq!(proxy.cuts(), 3);
 }
 
 #[tokio::test]

@@ -93,7 +93,13 @@ impl Courier {
 
     pub(super) async fn run(mut self) {
         let mut patience = self.client.patience();
-        while self.something_to_send().await {
+        loop {
+            if self.open.is_empty() {
+                if !self.something_to_send().await {
+                    return;
+                }
+                patience.renew();
+            }
             let first = self.producer.next_line;
             let ended = Connection::new(&self).run(&mut self).await;
             if self.producer.next_line > first {
@@ -114,15 +120,12 @@ impl Courier {
                     }
                 }
             }
-            if self.open.is_empty() {
-                patience.renew();
-            }
         }
     }
 
     /// Waits for a line; `false` where none will come.
     async fn something_to_send(&mut self) -> bool {
-        if self.open.is_empty() && !self.complete {
+        if !self.complete {
             tokio::select! {
                 line = self.lines.recv() => self.take(line),
                 () = self.end.acks.closed() => return false,
