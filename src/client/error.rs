@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tls::is_distrust;
 use crate::domain::{Head, NameError, Version};
 use crate::store::{Cause, StoreError};
 use crate::wire::problem::ProblemJson;
@@ -99,7 +100,7 @@ impl Error {
     pub(super) fn connection(error: reqwest::Error) -> Self {
         let unsent = error.is_connect() || error.is_builder();
         let committed = if unsent { Committed::No } else { Committed::Unknown };
-        let retryable = !error.is_builder();
+        let retryable = !error.is_builder() && !is_distrust(&error);
         let cause = Cause::new(error.without_url());
         Self::new(What::Connection(cause), retryable, committed)
     }

@@ -58,10 +58,53 @@ fn trust(roots: &mut RootCertStore, authorities: &Authorities) -> Result<(), Err
     Ok(())
 }
 
+/// Whether a connection failed because the service is not what it says: that does not pass.
+pub(super) fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return true;
+    }
+    // An I/O error does not show what it wraps as its source.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|wrapped| is_distrust(wrapped)) || error.source().is_some_and(is_distrust)
+}
+
 /// A name that nobody else chooses: 128 random bits in hex.
 pub(super) fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 16];
     let random = rustls::crypto::ring::default_provider().secure_random;
     random.fill(&mut bytes).map_err(|_| Error::usage("the system gives no random bytes"))?;
     Ok(hex::encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustls::CertificateError;
+
+    use super::*;
+
+    #[test]
+    fn distrust_is_seen_however_it_is_wrapped() {
+        let distrust = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let wrapped = io::Error::other(io::Error::other(distrust));
+        assert!(is_distrust(&wrapped));
+        let other = rustls::Error::General("no".into());
+        assert!(!is_distrust(&io::Error::other(other)));
+        assert!(!is_distrust(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+    }
+
+    #[test]
+    fn certificates_are_only_wanted_for_https() {
+        let pem = Authorities::Pem(b"no certificate".to_vec());
+        assert!(set_up(reqwest::Client::builder(), false, &pem).is_ok());
+        assert!(set_up(reqwest::Client::builder(), true, &pem).is_err());
+    }
+
+    #[test]
+    fn names_differ() {
+        let name = || random_name().expect("random bytes");
+        assert_ne!(name(), name());
+        assert_eq!(name().len(), 32);
+    }
 }
