@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -35,19 +35,29 @@ struct Arguments {
     topic: String,
 }
 
-fn arguments() -> Result<Arguments> {
+const HELP: &str = "\
+Loads the Debian package indexes of this machine into a topic of a running Tidelog.
+
+  --url URL      where the service is (http://127.0.0.1:4810)
+  --topic NAME   a topic without events (debian-packages)";
+
+/// `None` where help was asked for.
+fn arguments() -> Result<Option<Arguments>> {
     let mut found =
         Arguments { url: "http://127.0.0.1:4810".into(), topic: "debian-packages".into() };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if ["--help", "-h"].contains(&name.as_str()) {
+            return Ok(None);
+        }
         let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--url" => found.url = value,
             "--topic" => found.topic = value,
-            _ => bail!("unknown argument {name}; there are --url and --topic"),
+            _ => bail!("unknown argument {name}; see --help"),
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// The package indexes of the machine: those of the release, and those of its security updates.
@@ -166,9 +176,7 @@ fn compare(surface: &BTreeMap<String, Value>, merged: &BTreeMap<String, Value>) 
     Ok(fields)
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let Arguments { url, topic } = arguments()?;
+async fn run(Arguments { url, topic }: Arguments) -> Result<()> {
     let (release, security) = indexes()?;
     let mut merged = BTreeMap::new();
     for path in &release {
@@ -185,7 +193,10 @@ async fn main() -> Result<()> {
     let patience = std::time::Duration::from_secs(5);
     let client = Client::builder(&url).retry_within(patience).build()?;
     let client = Topic { client, name: TopicName::parse(&topic)? };
-    ensure!(client.is_new().await?, "the topic {topic} has events already; choose another --topic");
+    ensure!(
+        client.is_new().await?,
+        "the topic {topic} has events already: this needs a new one, such as --topic {topic}-2"
+    );
     let total = release.len() as u64;
     ensure!(client.report("first run:", &release).await? == (total, 0), "all is written");
     ensure!(client.report("second run:", &release).await? == (0, total), "all is duplicate");
@@ -201,4 +212,24 @@ async fn main() -> Result<()> {
     let fields = compare(&surface, &merged)?;
     println!("surface:        {} packages, {fields} fields, all as in the indexes", surface.len());
     Ok(())
+}
+
+/// Errors are for people: a line without a backtrace.
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match arguments() {
+        Ok(Some(arguments)) => run(arguments).await,
+        Ok(None) => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("debian: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -287,7 +287,7 @@ pub fn http_begun() {
     gauge!("tidelog_http_requests_active").increment(1.0);
 }
 
-/// A request's answer has begun (streams) or ended.
+/// A request has ended.
 pub fn http_answered(method: &'static str, route: String, status: u16, took: Duration) {
     gauge!("tidelog_http_requests_active").decrement(1.0);
     histogram!("tidelog_http_request_duration_seconds", "method" => method, "route" => route.clone())

@@ -3,6 +3,7 @@
 //! It ends in order: not ready any more; no new writes; all that was admitted is answered; HTTP
 //! finishes what it is answering; the store is closed.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::metrics;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
+use crate::store::watched::Watched;
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
 use crate::topic::{Settings, Topics};
 
@@ -61,6 +63,13 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
     let serving = actix_web::rt::spawn(server);
     let housekeeping = actix_web::rt::spawn(keep_house(app.clone(), Arc::clone(&writer), metrics));
     tracing::info!(url = %format!("http://{address}"), store = %config.store, "listening");
+    if config.is_open_to_others() {
+        tracing::warn!(
+            %address,
+            "insecure: everybody who can reach this address can read and write everything; add \
+             tokens (`tidelog token` makes one) unless the network keeps others out"
+        );
+    }
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -82,9 +91,18 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
 
 fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.listen;
-    let listener = std::net::TcpListener::bind(address);
-    listener.with_context(|| {
-        format!("cannot listen on {address}; choose another address with --listen, or stop what is there")
+    let listener = TcpListener::bind(address);
+    listener.map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::AddrInUse => "stop what is there, or choose another port with --listen",
+            ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: choose one that it has with --listen, such as \
+                 127.0.0.1, or 0.0.0.0 for all that it has"
+            }
+            ErrorKind::PermissionDenied => "choose a port of 1024 or above with --listen",
+            _ => "choose another address with --listen",
+        };
+        anyhow::Error::new(error).context(format!("cannot listen on {address}; {advice}"))
     })
 }
 
@@ -112,7 +130,7 @@ pub async fn open(config: &Config) -> Result<Store, OpenError> {
 }
 
 fn halves(store: impl EventSourceWriter + EventSourceReader) -> Store {
-    let store = Arc::new(store);
+    let store = Arc::new(Watched::new(store));
     (Arc::clone(&store) as _, store)
 }
 
@@ -152,7 +170,7 @@ pub fn app(
             body_timeout: config.body_timeout,
             stream_idle_timeout: config.stream_idle_timeout,
         },
-        guard: Guard::new(config.tokens.clone(), config.rate()),
+        guard: Guard::new(config.tokens.clone(), config.insecure, config.rate()),
         read_only: config.read_only,
         metrics,
         draining: CancellationToken::new(),

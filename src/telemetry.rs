@@ -14,6 +14,11 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// What libraries say of things that are told elsewhere or are nobody's business: bytes on a socket
+/// that are no HTTP, connections of a pool that were lost. Shown where the filter's own level is
+/// debug or trace, or where the filter names them.
+const QUIET: &str = "actix_http=off,actix_server=warn,refinery_core=warn,deadpool=error";
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -55,7 +60,13 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
     if !filter.split(',').all(clear) {
         return Err(TelemetryError::Filter);
     }
-    EnvFilter::builder().parse(filter).map_err(|_| TelemetryError::Filter)
+    let levels = filter.split(',').filter_map(|part| part.parse::<LevelFilter>().ok());
+    let all = if levels.max() > Some(LevelFilter::INFO) {
+        filter.to_owned()
+    } else {
+        format!("{QUIET},{filter}")
+    };
+    EnvFilter::builder().parse(all).map_err(|_| TelemetryError::Filter)
 }
 
 /// Starts logging for the whole process, panics included. Call once.
@@ -121,6 +132,9 @@ mod tests {
             "tidelog[commit{topic=x}]=trace",
         ] {
             assert!(check_filter(filter).is_ok(), "{filter}");
+        }
+        for level in ["debug", "info,trace"] {
+            assert!(!parse_filter(level).unwrap().to_string().contains("actix_http"), "{level}");
         }
         for filter in ["", "inof", "info,", "tidelog", "tidelog=loud", "info debug", "[=x"] {
             assert!(check_filter(filter).is_err(), "{filter}");

@@ -58,6 +58,24 @@ fn elsewhere_than_on_a_terminal_each_line_is_json_and_a_panic_is_one_line() {
 
 #[test]
 #[ignore = "runs in a process of its own, see below"]
+fn child_whose_libraries_talk() {
+    telemetry::init(LogFormat::Text, "info,actix_server=error").unwrap();
+    tracing::error!(target: "actix_http::h1::dispatcher", "stream error: garbage");
+    tracing::warn!(target: "actix_server::worker", "named in the filter");
+    tracing::warn!(target: "deadpool.postgres", "lost");
+    tracing::error!(target: "deadpool.postgres", "broken");
+    tracing::info!("own words");
+}
+
+#[test]
+fn garbage_on_a_socket_and_other_chatter_of_libraries_is_not_logged() {
+    let lines = lines("child_whose_libraries_talk");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("broken") && lines[1].contains("own words"), "{lines:?}");
+}
+
+#[test]
+#[ignore = "runs in a process of its own, see below"]
 fn child_that_logs_text() {
     telemetry::init(LogFormat::Text, "info").unwrap();
     tracing::info!(topic.name = "orders", "topic opened");

@@ -1,62 +1,98 @@
 //! A client that costs little: HTTP/1.1 by hand over one connection a producer, because a fuller
-//! client would take the cores that the service needs.
+//! client would take the cores that the service needs. Every answer is checked.
+//!
+//! Not here: what is sent by whom (`case.rs`), other protocols (`redis.rs`, `nats.rs`).
 
 use std::time::Instant;
 
-use futures::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What is written.
-pub struct Load {
-    pub topic: &'static str,
-    pub events: usize,
+/// Events of a chunk of a streamed body.
+const CHUNK: usize = 500;
+
+/// Numbers of events and what they look like: 200 bytes of data, a key of 20.
+#[derive(Clone, Copy)]
+pub struct Events {
+    pub count: usize,
+    /// So many keys in turn, or `None` for keys never seen.
+    pub keys: Option<usize>,
+    /// Events and keys of different offsets differ.
+    pub offset: usize,
 }
 
-/// One event: 200 bytes of data, a key of 20.
-fn event(number: usize) -> String {
-    let pad = "x".repeat(200 - 36);
-    format!(
-        "{{\"key\":\"key-{number:016}\",\"data\":{{\"number\":{number:012},\"pad\":\"{pad}\"}}}}"
-    )
-    .replace(":0", ":1")
-}
+impl Events {
+    pub fn key(&self, number: usize) -> String {
+        let number = self.offset + number;
+        format!("key-{:016}", self.keys.map_or(number, |keys| number % keys))
+    }
 
-/// One producer, one request, all events as lines. Events a second.
-pub async fn stream(address: &str, load: &Load) -> f64 {
-    let chunks: Vec<Vec<u8>> = (0..load.events.div_ceil(500))
-        .map(|chunk| {
-            let numbers = chunk * 500..((chunk + 1) * 500).min(load.events);
-            let lines: String = numbers.map(|n| event(n) + "\n").collect();
+    pub fn data(&self, number: usize) -> String {
+        let number = self.offset + number;
+        let pad = "x".repeat(200 - 36);
+        format!("{{\"number\":1{number:011},\"pad\":\"{pad}\"}}")
+    }
+
+    pub fn line(&self, number: usize) -> String {
+        format!("{{\"key\":\"{}\",\"data\":{}}}", self.key(number), self.data(number))
+    }
+
+    fn chunks(self) -> impl Iterator<Item = Vec<u8>> {
+        (0..self.count).step_by(CHUNK).map(move |first| {
+            let numbers = first..(first + CHUNK).min(self.count);
+            let lines: String = numbers.map(|n| self.line(n) + "\n").collect();
             let mut bytes = format!("{:x}\r\n", lines.len()).into_bytes();
             bytes.extend(lines.into_bytes());
             bytes.extend(b"\r\n");
             bytes
         })
-        .collect();
+    }
+}
+
+async fn connect(address: &str) -> TcpStream {
     let connection = TcpStream::connect(address).await.expect("the service listens");
-    let (mut reader, mut writer) = connection.into_split();
-    let began = Instant::now();
+    connection.set_nodelay(true).expect("it can be set");
+    connection
+}
+
+/// One producer, one request, all events as lines. Calls `acknowledged` now and then with the
+/// number of acknowledgements received so far. Seconds.
+pub async fn stream(
+    address: &str,
+    topic: &str,
+    events: Events,
+    mut acknowledged: impl FnMut(usize),
+) -> f64 {
+    // Made before the clock starts where they fit; a long stream is made as it goes.
+    let ready: Vec<_> = events.chunks().take(2_000).collect();
+    let made = ready.len();
+    let (mut reader, mut writer) = connect(address).await.into_split();
     let head = format!(
-        "POST /v1/topics/{}/events HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\
-         Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n",
-        load.topic
+        "POST /v1/topics/{topic}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+         Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
+    let began = Instant::now();
     let sending = async {
         writer.write_all(head.as_bytes()).await.expect("it is sent");
-        for chunk in &chunks {
-            writer.write_all(chunk).await.expect("it is sent");
+        for chunk in ready {
+            writer.write_all(&chunk).await.expect("it is sent");
+        }
+        for chunk in events.chunks().skip(made) {
+            writer.write_all(&chunk).await.expect("it is sent");
         }
         writer.write_all(b"0\r\n\r\n").await.expect("it is sent");
     };
     let receiving = async {
         let mut end = Vec::new();
         let mut buffer = vec![0; 1 << 18];
+        let mut lines = 0;
         loop {
             let count = reader.read(&mut buffer).await.expect("it is received");
             if count == 0 {
                 break;
             }
+            lines += buffer[..count].windows(7).filter(|bytes| bytes == b"{\"line\"").count();
+            acknowledged(lines);
             end.extend_from_slice(&buffer[..count]);
             let keep = end.len().saturating_sub(2000);
             end.drain(..keep);
@@ -65,50 +101,77 @@ pub async fn stream(address: &str, load: &Load) -> f64 {
     };
     let ((), end) = tokio::join!(sending, receiving);
     let seconds = began.elapsed().as_secs_f64();
-    let complete = format!("\"lines\":{0},\"written\":{0},\"duplicates\":0", load.events);
+    let complete = format!("\"lines\":{0},\"written\":{0},\"duplicates\":0", events.count);
     assert!(end.contains(&complete) && end.contains("\"complete\":true"), "{end}");
-    load.events as f64 / seconds
+    seconds
 }
 
-/// Producers that write one event a request and wait for each answer. Events a second.
-pub async fn singles(address: &str, load: &Load, producers: usize) -> f64 {
-    let each = load.events / producers;
-    let began = Instant::now();
-    let all = join_all((0..producers).map(|producer| async move {
-        let mut connection = TcpStream::connect(address).await.expect("the service listens");
-        connection.set_nodelay(true).expect("it can be set");
-        let mut buffer = vec![0; 4096];
-        for n in 0..each {
-            let body = event((producer + 1) * 10_000_000 + n);
-            let request = format!(
-                "POST /v1/topics/{}/events HTTP/1.1\r\nHost: bench\r\n\
-                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                load.topic,
-                body.len(),
-            );
-            connection.write_all(request.as_bytes()).await.expect("it is sent");
-            answer(&mut connection, &mut buffer).await;
-        }
-    }));
-    all.await;
-    (each * producers) as f64 / began.elapsed().as_secs_f64()
+/// One connection that sends requests one after the other.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
 }
 
-/// Reads one answer to its end, and sees that it is a 201.
-async fn answer(connection: &mut TcpStream, buffer: &mut [u8]) {
-    let mut filled = 0;
-    loop {
-        let count = connection.read(&mut buffer[filled..]).await.expect("it is received");
-        assert!(count > 0, "the service closed the connection");
-        filled += count;
-        let text = std::str::from_utf8(&buffer[..filled]).expect("it is text");
-        let Some(head) = text.find("\r\n\r\n") else { continue };
-        assert!(text.starts_with("HTTP/1.1 201"), "{text}");
-        let lower = text[..head].to_ascii_lowercase();
-        let length = lower.split("content-length: ").nth(1).expect("answers have a length");
-        let length: usize = length.lines().next().unwrap_or_default().parse().expect("a number");
-        if filled == head + 4 + length {
-            return;
+impl Connection {
+    pub async fn open(address: &str) -> Self {
+        Self { stream: connect(address).await, buffer: vec![0; 1 << 16] }
+    }
+
+    /// Sends a body and reads the whole answer, which must be a success. Returns it.
+    pub async fn post(&mut self, path: &str, kind: &str, body: &str) -> &[u8] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        self.stream.write_all(request.as_bytes()).await.expect("it is sent");
+        self.answer().await
+    }
+
+    /// Gets a page or a stream, and gives every piece of the body to `take`.
+    pub async fn get(&mut self, path: &str, accept: &str, mut take: impl FnMut(&[u8])) {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes()).await.expect("it is sent");
+        loop {
+            let count = self.stream.read(&mut self.buffer).await.expect("it is received");
+            if count == 0 {
+                return;
+            }
+            take(&self.buffer[..count]);
         }
     }
+
+    async fn answer(&mut self) -> &[u8] {
+        let mut filled = 0;
+        loop {
+            if filled == self.buffer.len() {
+                self.buffer.resize(filled * 2, 0);
+            }
+            let count = self.stream.read(&mut self.buffer[filled..]).await;
+            let count = count.expect("it is received");
+            assert!(count > 0, "the service closed the connection");
+            filled += count;
+            if let Some(body) = whole(&self.buffer[..filled]) {
+                return &self.buffer[body..filled];
+            }
+        }
+    }
+}
+
+/// Where the body of an answer begins, once all of it is there.
+fn whole(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&bytes[..head]).expect("a head is text").to_ascii_lowercase();
+    assert!(text.starts_with("http/1.1 20"), "{text}");
+    let body = head + 4;
+    let complete = match text.split("content-length: ").nth(1) {
+        Some(length) => {
+            let length = length.lines().next().unwrap_or_default();
+            bytes.len() == body + length.parse::<usize>().expect("a number")
+        }
+        None => bytes.ends_with(b"\r\n0\r\n\r\n"),
+    };
+    complete.then_some(body)
 }

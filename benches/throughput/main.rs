@@ -1,161 +1,129 @@
-//! How many events a second the whole service writes, next to what raw SQL writes in the same
-//! run, on the same machine, on the same disk. The figures are in `docs/performance.md`.
+//! How many events a second the whole service writes and reads, next to what the database itself,
+//! a plain service and other systems do in the same run, on the same machine, on the same disk.
+//! The figures are in `docs/performance.md`.
 //!
 //! ```text
-//! cargo bench --bench throughput                # three rounds, about four minutes
-//! cargo bench --bench throughput -- --rounds 1  # a quick look
+//! scripts/bench                      # installs the peers, then all cases, three rounds
+//! cargo bench --bench throughput -- [CASE…] [--rounds N] [--percent N] [--json FILE] [--plot FILE]
+//! cargo bench --bench throughput -- --list
 //! ```
 //!
-//! Every round starts each back-end anew and measures all workloads one after the other, so that
-//! a slow minute of the machine hits all of them; the table shows medians over the rounds. Events
-//! have 200 bytes of data and keys that were never seen before: the hardest case for the surface.
-//! All writes are durable (PostgreSQL with fsync on, SQLite with synchronous=FULL).
+//! Within a case all subjects are measured in turn, round by round, so that a slow minute of the
+//! machine hits all of them; tables show medians, and lowest to highest. Events have 200 bytes of
+//! data. Every write is durable where a subject can do that: PostgreSQL with fsync on, SQLite with
+//! synchronous=FULL. Client, service and database share the machine. `--percent` makes all loads
+//! smaller, for a quick look.
 
+mod baseline;
+mod case;
 mod client;
+mod long;
+mod nats;
 #[path = "../../tests/support/postgres.rs"]
 mod postgres;
 mod raw;
+mod redis;
+mod report;
+mod subject;
+mod usage;
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use client::{Load, singles, stream};
-use postgres::Cluster;
+use serde_json::Value;
 
-/// Events that one streaming producer writes.
-const STREAMED: usize = 300_000;
-/// Events that 64 producers write, one a request.
-const CONCURRENT: usize = 60_000;
-/// Events that one producer writes, one a request.
-const ONE_BY_ONE: usize = 3_000;
+const LONG: [&str; 4] = ["concurrency", "replay", "memory", "growth"];
 
-const LOG_ONLY: &str = "raw SQL, log only, 1,000 events a commit";
-const WITH_SURFACE: &str = "raw SQL, log and surface, 1,000 events a commit";
-
-/// Figures in events a second, by back-end and workload.
-type Figures = BTreeMap<(&'static str, usize, &'static str), Vec<f64>>;
-
-/// A running service; ends with the value.
-struct Service {
-    process: Child,
-    address: String,
+/// What the command line asks for.
+struct Asked {
+    cases: Vec<String>,
+    rounds: usize,
+    percent: usize,
+    json: Option<PathBuf>,
+    plot: Option<PathBuf>,
 }
 
-impl Service {
-    fn start(store: &str, dir: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tidelog"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", store])
-            .args(["--log-format", "json"])
-            .current_dir(dir)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the service starts");
-        let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
-        let address = lines
-            .by_ref()
-            .map(|line| line.expect("a line"))
-            .find_map(|line| {
-                let at = line.find("http://")? + "http://".len();
-                let end = line[at..].find(['"', ' ', '/'])?;
-                Some(line[at..at + end].to_owned())
-            })
-            .expect("the service says where it listens");
-        // Whoever writes to a pipe that nobody reads stops one day.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address }
+impl Asked {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut asked = Self { cases: Vec::new(), rounds: 3, percent: 100, json: None, plot: None };
+        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--rounds" => asked.rounds = number(arguments.next()).expect("--rounds NUMBER"),
+                "--percent" => asked.percent = number(arguments.next()).expect("--percent NUMBER"),
+                "--json" => asked.json = Some(arguments.next().expect("--json FILE").into()),
+                "--plot" => asked.plot = Some(arguments.next().expect("--plot FILE").into()),
+                "--bench" => {} // Cargo says so.
+                "--list" => {
+                    let names = case::cases(100).into_iter().map(|case| case.name).chain(LONG);
+                    names.for_each(|name| println!("{name}"));
+                    std::process::exit(0);
+                }
+                name => asked.cases.push(name.to_owned()),
+            }
+        }
+        asked
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|case| case == name)
     }
 }
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+async fn all(asked: &Asked) -> Vec<Value> {
+    let cluster = subject::cluster();
+    let (percent, rounds) = (asked.percent, asked.rounds);
+    let mut found = Vec::new();
+    for case in case::cases(percent).iter().filter(|case| asked.wants(case.name)) {
+        let results = case::run(case, &cluster, rounds).await;
+        println!("{}", results.table());
+        found.push(results.json());
     }
+    if asked.wants("concurrency") {
+        found.extend(concurrency(asked, &cluster).await);
+    }
+    if asked.wants("replay") {
+        let (table, json) = long::replay(&cluster, percent, rounds).await;
+        println!("{table}");
+        found.push(json);
+    }
+    if asked.wants("memory") {
+        let (table, json) = long::memory(&cluster, percent).await;
+        println!("{table}");
+        found.push(json);
+    }
+    if asked.wants("growth") {
+        let (table, json) = long::growth(&cluster, percent).await;
+        println!("{table}");
+        found.push(json);
+    }
+    found
 }
 
-fn record(figures: &mut Figures, store: &'static str, order: usize, what: &'static str, rate: f64) {
-    eprintln!("{store:<10} {what:<48} {rate:>9.0}/s");
-    figures.entry((store, order, what)).or_default().push(rate);
-}
-
-async fn service(figures: &mut Figures, name: &'static str, store: &str, dir: &Path) {
-    let service = Service::start(store, dir);
-    let address = service.address.as_str();
-    // Warms up connections, prepared statements and the log files of the database.
-    stream(address, &Load { topic: "warm-up", events: 50_000 }).await;
-    let rate = stream(address, &Load { topic: "stream", events: STREAMED }).await;
-    record(figures, name, 2, "Tidelog, one streaming producer", rate);
-    let rate = singles(address, &Load { topic: "concurrent", events: CONCURRENT }, 64).await;
-    record(figures, name, 4, "Tidelog, 64 producers, one event a request", rate);
-    let rate = singles(address, &Load { topic: "one-by-one", events: ONE_BY_ONE }, 1).await;
-    record(figures, name, 6, "Tidelog, one producer, one event a request", rate);
-}
-
-async fn round(figures: &mut Figures) {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    service(figures, "SQLite", "sqlite:bench.db", dir.path()).await;
-    let raw = raw::sqlite(&dir.path().join("raw.db"), STREAMED, 1000, false);
-    record(figures, "SQLite", 0, LOG_ONLY, raw);
-    let raw = raw::sqlite(&dir.path().join("raw-surface.db"), STREAMED, 1000, true);
-    record(figures, "SQLite", 1, WITH_SURFACE, raw);
-    let raw = raw::sqlite(&dir.path().join("raw-one.db"), ONE_BY_ONE, 1, false);
-    record(figures, "SQLite", 5, "raw SQL, one event a commit", raw);
-    drop(dir);
-
-    let cluster = Cluster::new(&["max_wal_size=4GB", "min_wal_size=1GB"]);
-    let url = cluster.database();
-    raw::postgres(&url, 50_000, 1000, 2, false).await;
-    let rate = raw::postgres(&url, STREAMED, 1000, 2, false).await;
-    record(figures, "PostgreSQL", 0, LOG_ONLY, rate);
-    let rate = raw::postgres(&url, STREAMED, 1000, 2, true).await;
-    record(figures, "PostgreSQL", 1, WITH_SURFACE, rate);
-    let rate = raw::postgres_clients(&url, CONCURRENT / 2, 64).await;
-    record(figures, "PostgreSQL", 3, "raw SQL, 64 clients, one INSERT a commit", rate);
-    let rate = raw::postgres_clients(&url, ONE_BY_ONE, 1).await;
-    record(figures, "PostgreSQL", 5, "raw SQL, one client, one INSERT a commit", rate);
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    service(figures, "PostgreSQL", &cluster.database(), dir.path()).await;
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+async fn concurrency(asked: &Asked, cluster: &postgres::Cluster) -> Vec<Value> {
+    let (mut points, mut found) = (Vec::new(), Vec::new());
+    for case in case::concurrency(asked.percent) {
+        let results = case::run(&case, cluster, asked.rounds).await;
+        println!("{}", results.table());
+        points.push((case.name.parse().expect("a number"), results.points()));
+        found.push(results.json());
+    }
+    if let Some(path) = &asked.plot {
+        std::fs::write(path, report::plot(&points)).expect("the plot can be written");
+    }
+    found
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let given = arguments.iter().position(|argument| argument == "--rounds");
-    let rounds = given.map_or(3, |at| arguments[at + 1].parse().expect("--rounds NUMBER"));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let mut figures = Figures::new();
-    for _ in 0..rounds {
-        runtime.block_on(async {
-            let limit = Duration::from_secs(600);
-            tokio::time::timeout(limit, round(&mut figures)).await.expect("a round ends");
-        });
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|argument| argument == "--serve").is_some() {
+        let served = actix_web::rt::System::new().block_on(baseline::serve(arguments.next()));
+        return served.expect("it serves");
     }
-    println!(
-        "\n| store | what | events/s (median of {rounds}) | all |\n| --- | --- | ---: | --- |"
-    );
-    for ((store, _, what), rates) in &figures {
-        let all: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
-        println!("| {store} | {what} | {:.0} | {} |", median(rates), all.join(", "));
-    }
-    for store in ["SQLite", "PostgreSQL"] {
-        let of = |order: usize| {
-            let mut found = figures.iter().filter(|((s, o, _), _)| *s == store && *o == order);
-            found.next().map(|(_, rates)| median(rates))
-        };
-        if let (Some(raw), Some(streamed)) = (of(0), of(2)) {
-            println!("\n{store}: streaming is {:.2} of raw SQL, log only", streamed / raw);
-        }
+    let asked = Asked::parse(arguments);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let found = runtime.expect("a runtime").block_on(all(&asked));
+    if let Some(path) = &asked.json {
+        let text = serde_json::to_string_pretty(&found).expect("it is JSON");
+        std::fs::write(path, text).expect("the figures can be written");
     }
 }

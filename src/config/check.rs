@@ -85,8 +85,7 @@ fn at_most(pair: &AtMost, in_force: &InForce) -> Option<Mistake> {
 fn open_to_others(config: &Config, in_force: &InForce) -> Option<Mistake> {
     let listen = in_force.sound("listen")?;
     in_force.sound("insecure")?;
-    let private = config.listen.ip().to_canonical().is_loopback();
-    if private || config.insecure || !in_force.has_sound_tokens() || !config.tokens.is_empty() {
+    if !config.is_open_to_others() || config.insecure || !in_force.has_sound_tokens() {
         return None;
     }
     Some(listen.mistake(format_args!(

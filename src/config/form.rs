@@ -50,7 +50,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit))
 }
 
-/// An IP address and a port.
+/// An IP address, or `localhost`, and a port.
 pub(super) struct Address;
 
 impl Form for Address {
@@ -59,7 +59,8 @@ impl Form for Address {
 
     fn parse(text: &str) -> Result<SocketAddr, String> {
         let expected = "an IP address and a port, such as 127.0.0.1:4810 or [::1]:4810";
-        text.parse().or_else(|_| not(text, expected))
+        let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        local.as_deref().unwrap_or(text).parse().or_else(|_| not(text, expected))
     }
 }
 

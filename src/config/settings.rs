@@ -73,8 +73,9 @@ settings! {
         rate_burst: Option<NonZeroU32> as PositiveOrAuto = "auto";
     }
     "Store" {
-        /// PostgreSQL connections that append; a topic keeps to one of them.
-        postgres_lanes: usize as Count = "2" in "1" to "64";
+        /// PostgreSQL connections that append; a topic keeps to one of them. More of them merge less:
+        /// worth it where the server has cores to spare and many topics are written at full speed.
+        postgres_lanes: usize as Count = "1" in "1" to "64";
         /// Most PostgreSQL connections that read.
         postgres_readers: usize as Count = "8" in "1" to "1000";
         /// SQLite connections that read.
@@ -93,7 +94,7 @@ settings! {
         log_format: LogFormat as Format = "auto";
         /// Which log lines are written: error, warn, info, debug, trace or off, or a list such
         /// as info,tidelog::store=debug.
-        log: String as Filter = "info,actix_server=warn,refinery_core=warn";
+        log: String as Filter = "info";
     }
 }
 
@@ -114,6 +115,12 @@ pub struct Rate {
 }
 
 impl Config {
+    /// Whether others than this machine's users can connect, and nothing keeps them from doing all.
+    #[must_use]
+    pub fn is_open_to_others(&self) -> bool {
+        !self.listen.ip().to_canonical().is_loopback() && self.tokens.is_empty()
+    }
+
     /// The rate limit; none where it is off.
     #[must_use]
     pub fn rate(&self) -> Option<Rate> {
@@ -147,6 +154,22 @@ mod tests {
             for end in [words[1], words[3]] {
                 assert_eq!((setting.check)(end), Ok(()), "{}: {end}", setting.name);
             }
+        }
+    }
+
+    #[test]
+    fn without_tokens_only_loopback_is_private() {
+        let open = |listen| {
+            let listen = Address::parse(listen).expect("an address");
+            Config { listen, insecure: true, ..Config::default() }.is_open_to_others()
+        };
+        for private in
+            ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"]
+        {
+            assert!(!open(private), "{private}");
+        }
+        for public in ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "[fe80::1]:1"] {
+            assert!(open(public), "{public}");
         }
     }
 

@@ -10,6 +10,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -18,6 +19,7 @@ use futures::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::access::Progress;
 use super::app::App;
 use super::auth::Writing;
 use super::body::{Body, Lines, Piece};
@@ -79,8 +81,8 @@ pub(super) async fn append(
     let intake =
         Intake { app: app.clone(), session, producer, chunks, line: 0, draft: Draft::new() };
     actix_web::rt::spawn(intake.run(lines));
-    let request_id = request_id(&request);
-    let answer = Answer { app, topic, acks, answers, request_id, summary: None };
+    let (request_id, progress) = (request_id(&request), Progress::of(&request));
+    let answer = Answer { app, topic, acks, answers, request_id, progress, summary: None };
     let pieces = stream::unfold(answer, |mut answer| async move {
         let piece = answer.next().await?;
         Some((Ok::<_, Problem>(piece), answer))
@@ -251,6 +253,7 @@ struct Answer {
     acks: Acks,
     answers: mpsc::Receiver<Chunk>,
     request_id: String,
+    progress: Rc<Progress>,
     /// `None` before the first piece, and after the last.
     summary: Option<Summary>,
 }
@@ -280,8 +283,10 @@ impl Answer {
                 Chunk::Failed(problem) => Some(Some(*problem)),
                 Chunk::End => Some(None),
             };
+            self.progress.acknowledged(summary.so_far.lines, summary.so_far.written);
             if let Some(failure) = end {
                 summary.ended = true;
+                failure.iter().for_each(|problem| self.progress.failed(problem.code));
                 self.finish(failure.as_ref(), summary.so_far, &mut out).await;
             }
         }

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::app::App;
+use super::origin;
 use super::problem::{ErrorCode, Problem};
 use crate::config::{Access, Rate, Token};
 use crate::domain::TopicName;
@@ -25,15 +26,18 @@ use crate::domain::TopicName;
 /// The tokens, and the rate that each caller may keep up.
 pub struct Guard {
     tokens: Vec<Token>,
+    /// Without tokens: the service may be asked for under any name.
+    names: bool,
     rate: Option<DefaultKeyedRateLimiter<String>>,
 }
 
 impl Guard {
-    /// Without tokens everybody may do everything.
+    /// Without tokens everybody may do everything, but pages of other sites; and these cannot be
+    /// told where the service is asked for under a name, unless it is `insecure`.
     #[must_use]
-    pub fn new(tokens: Vec<Token>, rate: Option<Rate>) -> Self {
+    pub fn new(tokens: Vec<Token>, insecure: bool, rate: Option<Rate>) -> Self {
         let quota = |rate: Rate| Quota::per_second(rate.per_second).allow_burst(rate.burst);
-        Self { tokens, rate: rate.map(|rate| RateLimiter::keyed(quota(rate))) }
+        Self { tokens, names: insecure, rate: rate.map(|rate| RateLimiter::keyed(quota(rate))) }
     }
 
     /// Forgets callers that have been quiet; to be called now and then.
@@ -47,7 +51,7 @@ impl Guard {
     /// Index of the token that the request carries; `None` where none is needed.
     fn authenticate(&self, request: &HttpRequest) -> Result<Option<usize>, Problem> {
         if self.tokens.is_empty() {
-            return Ok(None);
+            return origin::check(request, self.names).map(|()| None);
         }
         let sent = token_of(request).map(|token| <[u8; 32]>::from(Sha256::digest(token)));
         let sent = sent.unwrap_or_default();

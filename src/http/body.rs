@@ -20,7 +20,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
-use super::app::App;
+use super::app::{App, Limits};
 use super::problem::{ErrorCode, Problem};
 
 /// How much is decompressed at a time.
@@ -30,6 +30,11 @@ const PIECE: usize = 64 << 10;
 const RATIO_MAX: u64 = 1000;
 /// Below this size the ratio does not matter.
 const RATIO_FROM: u64 = 16 << 20;
+
+/// The text of an event may be so many times as large as the event (base64, escapes), and so many
+/// bytes larger, before it is too large whatever it holds.
+const LINE_FACTOR: usize = 2;
+const LINE_MORE: usize = 16 << 10;
 
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
 type Compressed = Pin<Box<dyn AsyncBufRead>>;
@@ -139,7 +144,7 @@ impl Body {
             let mut body = BytesMut::new();
             while let Some(piece) = self.next().await? {
                 if body.len() + piece.len() > max {
-                    let detail = format!("the body is larger than {max} bytes");
+                    let detail = format!("the body is larger than {max} bytes (body_bytes_max)");
                     return Err(Problem::new(ErrorCode::TooLarge, detail));
                 }
                 body.extend_from_slice(&piece);
@@ -219,14 +224,34 @@ impl Lines {
                 self.begun.extend_from_slice(&piece[end + 1..]);
                 return Ok(Piece::Lines(joined(begun, lines)));
             }
-            let line_max = self.app.limits.body_bytes_max;
-            if self.begun.len() + piece.len() > line_max {
-                let detail = format!("the line is longer than {line_max} bytes");
-                return Err(Problem::new(ErrorCode::TooLarge, detail));
-            }
             self.begun.extend_from_slice(&piece);
+            self.check_begun()?;
         }
     }
+
+    /// Whether a line whose end has not come yet may go on: one event ends sooner than a group.
+    fn check_begun(&self) -> Result<(), Problem> {
+        let Limits { event_bytes_max, body_bytes_max, .. } = self.app.limits;
+        let detail = if self.begun.len() > body_bytes_max {
+            format!("the line is longer than {body_bytes_max} bytes (body_bytes_max)")
+        } else if self.begun.len() > LINE_FACTOR * event_bytes_max + LINE_MORE
+            && is_one_event(&self.begun)
+        {
+            format!("the event is larger than {event_bytes_max} bytes (event_bytes_max)")
+        } else {
+            return Ok(());
+        };
+        Err(Problem::new(ErrorCode::TooLarge, detail))
+    }
+}
+
+/// Whether a line begins as an event does, and not as `{"events":[…]}`.
+fn is_one_event(line: &[u8]) -> bool {
+    let line = line.trim_ascii_start();
+    let Some(members) = line.strip_prefix(b"{") else { return false };
+    let Some(first) = members.trim_ascii_start().strip_prefix(b"\"") else { return false };
+    let known = [&b"key\""[..], b"data", b"hash\"", b"type\"", b"metadata\"", b"content_type\""];
+    known.iter().any(|name| first.starts_with(name))
 }
 
 /// The begin of a line, and the rest of it with the lines behind.

@@ -2,14 +2,17 @@
 //!
 //! Not here: JSON shapes of events and acks (`wire/`), ordering (`topic/`), SQL (`store/`).
 
+mod access;
 pub mod app;
 mod append;
 pub mod auth;
 mod body;
 mod events;
+mod failure;
 mod headers;
 mod observe;
 mod ops;
+mod origin;
 pub mod problem;
 mod query;
 mod surface;
@@ -104,6 +107,9 @@ fn routes(config: &mut ServiceConfig) {
             resource("/v1/topics/{topic}/surface", READ)
                 .route(web::get().to(surface::surface))
                 .route(web::head().to(surface::surface)),
+        )
+        .service(
+            resource("/", READ).route(web::get().to(ops::root)).route(web::head().to(ops::root)),
         )
         .service(
             resource("/metrics", READ)

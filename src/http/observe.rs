@@ -1,23 +1,19 @@
-//! Around every request: its id, its line in the log, its metrics; and problems get their bodies
-//! here, because only here the id is known.
-//!
-//! Invariant: label values are from closed sets; a path nobody serves is one route, `other`.
+//! Around every request: its id, its line in the log and its metrics (`access.rs`); and problems get
+//! their bodies here, because only here the id is known.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 
-use super::auth::TokenName;
+use super::access::{Line, Progress, Told};
 use super::problem::{ErrorCode, Problem};
-use crate::metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_CHARS_MAX: usize = 128;
@@ -45,35 +41,23 @@ fn choose_id(request: &ServiceRequest) -> String {
     }
 }
 
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        _ => "other",
-    }
-}
-
 /// See the module.
 pub(super) async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let began = Instant::now();
     let id = choose_id(&request);
+    let progress = Rc::<Progress>::default();
     request.extensions_mut().insert(RequestId(id.clone()));
-    metrics::http_begun();
-    let method = method_label(request.method());
+    request.extensions_mut().insert(Rc::clone(&progress));
+    let mut line = Line::begin(&request, id.clone(), progress);
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = with_problem(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let route = response.request().match_pattern().unwrap_or_else(|| "other".into());
-    let (status, took) = (response.status().as_u16(), began.elapsed());
-    log(&response, method, &route, &id, took.as_secs_f64() * 1e3);
-    metrics::http_answered(method, route, status, took);
-    Ok(response)
+    line.answered(&response);
+    Ok(response.map_body(|_, body| BoxBody::new(Told { body, line })))
 }
 
 /// Gives an error its body.
@@ -92,18 +76,4 @@ fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse
     };
     let answer = problem.response(id);
     response.into_response(answer)
-}
-
-fn log(response: &ServiceResponse<BoxBody>, method: &str, route: &str, id: &str, ms: f64) {
-    let status = response.status().as_u16();
-    let request = response.request();
-    let token = request.extensions().get::<TokenName>().map(|token| token.0.clone());
-    let token = token.as_deref().unwrap_or("-");
-    let topic = request.match_info().get("topic").unwrap_or("-");
-    let ms = (ms * 1e3).round() / 1e3;
-    if status >= 500 {
-        tracing::warn!(method, route, topic, status, ms, token, request_id = id, "request");
-    } else {
-        tracing::info!(method, route, topic, status, ms, token, request_id = id, "request");
-    }
 }

@@ -9,11 +9,23 @@ use serde_json::json;
 
 use super::app::App;
 use super::auth::Caller;
+use super::failure::lost;
 use super::problem::{ErrorCode, Problem};
 use crate::metrics::store_up;
 
 /// How long the store may take to say that it is there.
 const PING: Duration = Duration::from_secs(2);
+
+/// `GET /`: for those who open the address in a browser, or forgot the path.
+pub(super) async fn root() -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "topics": "/v1/topics",
+        "ready": "/health/ready",
+        "metrics": "/metrics",
+        "version": "/version",
+    }))
+}
 
 /// `GET /metrics`
 pub(super) async fn metrics(caller: Caller) -> Result<HttpResponse, Problem> {
@@ -38,12 +50,12 @@ pub(super) async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.draining.is_cancelled() {
         return Err(Problem::new(ErrorCode::ShuttingDown, "the service is shutting down"));
     }
-    let up = tokio::time::timeout(PING, app.reader.ping()).await.is_ok_and(|ping| ping.is_ok());
-    store_up(up);
-    if up {
-        Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
-    } else {
-        Err(Problem::new(ErrorCode::Unavailable, "the store does not answer"))
+    let ping = tokio::time::timeout(PING, app.reader.ping()).await;
+    store_up(matches!(ping, Ok(Ok(()))));
+    match ping {
+        Ok(Ok(())) => Ok(HttpResponse::Ok().json(json!({"status": "ready"}))),
+        Ok(Err(error)) => Err(Problem::new(ErrorCode::Unavailable, lost(&error))),
+        Err(_) => Err(Problem::new(ErrorCode::Unavailable, "the store does not answer in time")),
     }
 }
 

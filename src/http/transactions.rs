@@ -165,13 +165,16 @@ pub(super) fn check(events: &Events, limits: &Limits) -> Result<(), Problem> {
     let too_large = |detail: String| Err(Problem::new(ErrorCode::TooLarge, detail));
     if events.len() > limits.transaction_events_max {
         let max = limits.transaction_events_max;
-        return too_large(format!("the transaction has {} events; at most {max}", events.len()));
+        let count = events.len();
+        return too_large(format!(
+            "the transaction has {count} events; at most {max} (transaction_events_max)"
+        ));
     }
     match events.iter().position(|event| event.size() > limits.event_bytes_max) {
         None => Ok(()),
         Some(at) => {
             let max = limits.event_bytes_max;
-            too_large(format!("event {at} is larger than {max} bytes"))
+            too_large(format!("event {at} is larger than {max} bytes (event_bytes_max)"))
         }
     }
 }

@@ -18,10 +18,16 @@ impl Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut text = self.0.to_string();
+        f.write_str(&text)?;
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let why = error.to_string();
+            // Some errors say the same as their source, or the other way round.
+            if !why.contains(&text) && !text.contains(&why) {
+                write!(f, ": {why}")?;
+            }
+            text = why;
             source = error.source();
         }
         Ok(())
@@ -37,9 +43,12 @@ impl fmt::Debug for Cause {
 /// A call that changes no event failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store is not reachable, busy or full. Trying again later may succeed.
+    /// The store is not reachable, or busy. Trying again later may succeed.
     #[error("the store is not available: {0}")]
     Unavailable(Cause),
+    /// The store has no room left. Trying again succeeds once there is some.
+    #[error("the disk of the store is full: {0}")]
+    Full(Cause),
     /// The store can be read but not written.
     #[error("the store is read-only: {0}")]
     ReadOnly(Cause),
@@ -52,7 +61,10 @@ pub enum StoreError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
     /// The topic's head or epoch is not what the batch was planned on. **Nothing is written.**
-    #[error("the topic has moved on without this writer")]
+    #[error(
+        "not written, because the topic is not as the batch expects it: a batch before it failed, \
+         or another instance writes the topic too"
+    )]
     Refused,
     /// The store cannot hold something in the batch. **Nothing is written**, and trying the same
     /// again does not help.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::{
     AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, KeyRange, Opened,
-    Scan, StoreError, SurfaceScan, TopicSummary, Wanted,
+    Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
     Batch, BatchMark, Epoch, Event, EventBody, Frontier, Head, IdempotencyKey, IdempotencyRecord,
@@ -216,7 +216,7 @@ impl EventSourceWriter for MemoryStore {
         futures::future::ready(outcome).boxed()
     }
 
-    async fn fold(&self, _: TopicId, to: Seq) -> Result<Seq, StoreError> {
+    async fn fold(&self, _: TopicId, to: Seq, _: Option<Touched>) -> Result<Seq, StoreError> {
         Ok(to) // Every answer is computed from the log.
     }
 

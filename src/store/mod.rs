@@ -23,8 +23,9 @@
 //! * **S7 records.** Idempotency, producer and invalidation records commit with their batch.
 //! * **S8 bytes.** What is read is byte for byte what was written.
 //! * **S9 surface.** Surface and history are exact at the seq asked for, whatever has been folded
-//!   so far. Facts of keys are exact as of the fold's watermark, which is never behind what any
-//!   earlier `fold` returned or `open` reported as `folded`.
+//!   so far. Facts of a key are exact as of the fold's watermark, which is never behind what any
+//!   earlier `fold` returned or `open` reported as `folded`, or as of a later seq where a fold is
+//!   under way.
 //! * **S10 apart.** What happens to one topic's batch changes nothing for another topic's, even
 //!   where they share a database transaction.
 
@@ -32,6 +33,7 @@ pub mod error;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
+pub mod watched;
 
 use std::sync::Arc;
 
@@ -105,6 +107,18 @@ pub struct Facts {
     pub marks: Vec<Option<BatchMark>>,
 }
 
+/// What a writer remembers of the keys written after a fold: by this a store can bring its surface
+/// forward without reading its own log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The fold's watermark when the writer began to remember.
+    pub after: Option<Seq>,
+    /// Keys that had no event up to `after`, each with its newest seq.
+    pub new: Vec<(Key, Seq)>,
+    /// Keys that had one, each with its newest seq.
+    pub known: Vec<(Key, Seq)>,
+}
+
 /// Writes topics. All methods may be called at once for any number of topics.
 #[async_trait]
 pub trait EventSourceWriter: Send + Sync + 'static {
@@ -140,9 +154,18 @@ pub trait EventSourceWriter: Send + Sync + 'static {
     /// Brings the surface forward to `to`, or further, and says how far it is now. Any instance
     /// may do so at any time; it is never behind `to` when this returns.
     ///
+    /// `touched`, if given, names *all* keys written after `touched.after` up to and with `to`,
+    /// with their newest seqs in that stretch, in which there is no invalidation. It is worth
+    /// something only while the watermark is `touched.after`, and is ignored otherwise.
+    ///
     /// # Errors
     /// The surface is as far as it was, or somewhere on the way; nothing is wrong with it.
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError>;
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError>;
 
     /// Forgets idempotency records that are older than `before`, and says how many.
     ///
@@ -271,9 +294,10 @@ pub trait EventSourceReader: Send + Sync + 'static {
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError>;
 
-    /// Whether the store is reachable and can be read.
+    /// Whether the store is reachable and can be read; and, where the last attempt to write failed
+    /// because of the store as a whole and the store can tell, whether it can be written again.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it is not, or cannot.
     async fn ping(&self) -> Result<(), StoreError>;
 }

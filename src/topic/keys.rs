@@ -12,27 +12,36 @@
 
 use std::collections::HashMap;
 
+use ahash::RandomState;
+
 use super::forgotten::Forgotten;
 use crate::domain::{Key, KeyState, Seq};
 use crate::metrics;
+use crate::store::Touched;
 
 /// Memory that one key takes besides its own bytes: its entry, and the map's spare room.
 const ENTRY_BYTES: usize = 192;
 
 struct Remembered {
     state: KeyState,
+    /// The first event of the key that this actor knows of: later than the watermark only where
+    /// the store's surface has nothing of the key.
+    first: Option<Seq>,
     /// Asked for since the last sweep.
     used: bool,
 }
 
 /// The states of keys, as of the planned head.
 pub(super) struct Keys {
-    states: HashMap<Key, Remembered>,
+    states: HashMap<Key, Remembered, RandomState>,
     bytes: usize,
     /// The surface of the store is exact up to here.
     folded: Option<Seq>,
     /// Which keys were forgotten since the topic was empty; `None` where that is not known.
     forgotten: Option<Forgotten>,
+    /// The last fold that was planned will cover this; and how many keys were written since.
+    planned: Option<Seq>,
+    touched: usize,
     /// How many keys the metrics have been told of.
     reported: usize,
 }
@@ -41,12 +50,28 @@ impl Keys {
     /// Begins with nothing but the store's surface. `empty` says that the topic has no event.
     pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
         let forgotten = empty.then(Forgotten::default);
-        Self { states: HashMap::new(), bytes: 0, folded, forgotten, reported: 0 }
+        Self {
+            states: HashMap::default(),
+            bytes: 0,
+            folded,
+            forgotten,
+            planned: folded,
+            touched: 0,
+            reported: 0,
+        }
     }
 
-    /// Whether [`Self::get`] has an answer.
-    pub(super) fn knows(&self, key: &Key) -> bool {
-        self.states.contains_key(key) || self.is_new(key)
+    /// Whether [`Self::get`] has an answer. A key that is certainly new is remembered as such, so
+    /// that the filters are asked but once.
+    pub(super) fn knows(&mut self, key: &Key) -> bool {
+        if self.states.contains_key(key) {
+            return true;
+        }
+        let new = self.is_new(key);
+        if new {
+            self.set(key, KeyState::default());
+        }
+        new
     }
 
     /// Whether the key was certainly never written.
@@ -56,23 +81,44 @@ impl Keys {
 
     /// The state of a key; `None` where the store has to be asked.
     pub(super) fn get(&mut self, key: &Key) -> Option<KeyState> {
-        match self.states.get_mut(key) {
-            Some(remembered) => {
-                remembered.used = true;
-                Some(remembered.state)
-            }
-            None => self.is_new(key).then(KeyState::default),
-        }
+        let remembered = self.states.get_mut(key)?;
+        remembered.used = true;
+        Some(remembered.state)
     }
 
     /// Remembers the state of a key, be it new or what the store has said.
     pub(super) fn set(&mut self, key: &Key, state: KeyState) {
         if let Some(remembered) = self.states.get_mut(key) {
+            let before = remembered.state.newest;
+            self.touched += usize::from(before <= self.planned && state.newest > self.planned);
+            remembered.first = remembered.first.or(state.newest);
             remembered.state = state;
             return;
         }
         self.bytes += ENTRY_BYTES + key.as_str().len();
-        self.states.insert(key.detached(), Remembered { state, used: false });
+        self.touched += usize::from(state.newest > self.planned);
+        let remembered = Remembered { state, first: state.newest, used: false };
+        self.states.insert(key.detached(), remembered);
+    }
+
+    /// How many keys were written since the last fold was planned.
+    pub(super) fn waiting(&self) -> usize {
+        self.touched
+    }
+
+    /// The keys written since the fold, for the next one, which will go up to and with `to`, the
+    /// planned head.
+    pub(super) fn plan_fold(&mut self, to: Seq) -> Touched {
+        (self.planned, self.touched) = (Some(to), 0);
+        let mut touched = Touched { after: self.folded, ..Touched::default() };
+        for (key, Remembered { state, first, .. }) in &self.states {
+            let Some(newest) = state.newest.filter(|newest| Some(*newest) > self.folded) else {
+                continue;
+            };
+            let list = if *first > self.folded { &mut touched.new } else { &mut touched.known };
+            list.push((key.clone(), newest));
+        }
+        touched
     }
 
     /// The surface is exact up to `seq`, or further.
@@ -112,7 +158,7 @@ impl Keys {
                 return true;
             }
             freed += ENTRY_BYTES + key.as_str().len();
-            if let Some(forgotten) = &mut forgotten {
+            if let (Some(forgotten), Some(_)) = (&mut forgotten, remembered.state.newest) {
                 forgotten.add(key);
             }
             false
@@ -148,13 +194,15 @@ mod tests {
     #[test]
     fn a_topic_that_began_empty_needs_no_store_for_keys_never_seen() {
         let mut keys = Keys::new(None, true);
+        assert!(keys.knows(&key(1)));
         assert_eq!(keys.get(&key(1)), Some(KeyState::default()));
         keys.set(&key(1), state(0));
         keys.folded_to(Seq(0));
         keys.sweep(0);
-        assert_eq!(keys.get(&key(1)), None, "forgotten, but not that it was there");
-        assert_eq!(keys.get(&key(2)), Some(KeyState::default()), "this was never there");
         assert_eq!(keys.bytes(), 0);
+        assert!(!keys.knows(&key(1)), "forgotten, but not that it was there");
+        assert!(keys.knows(&key(2)), "this was never there");
+        assert_eq!(keys.get(&key(2)), Some(KeyState::default()));
     }
 
     #[test]
@@ -167,6 +215,27 @@ mod tests {
             assert_eq!(keys.get(&key(n)), (n > 49).then(|| state(n)), "key {n}");
             assert_eq!(keys.knows(&key(n)), n > 49, "key {n}");
         }
+    }
+
+    #[test]
+    fn the_next_fold_gets_what_was_written_since_the_last_and_nothing_else() {
+        let mut keys = Keys::new(Some(Seq(9)), false);
+        keys.set(&key(1), state(4)); // Said by the store.
+        keys.set(&key(2), state(7));
+        keys.set(&key(3), KeyState::default());
+        keys.set(&key(2), state(10));
+        keys.set(&key(3), state(11));
+        keys.set(&key(3), state(12));
+        assert_eq!(keys.waiting(), 2);
+        let (new, known) = (vec![(key(3), Seq(12))], vec![(key(2), Seq(10))]);
+        assert_eq!(keys.plan_fold(Seq(12)), Touched { after: Some(Seq(9)), new, known });
+        assert_eq!(keys.waiting(), 0);
+        keys.set(&key(3), state(13));
+        keys.set(&key(3), state(14));
+        assert_eq!(keys.waiting(), 1);
+        keys.folded_to(Seq(12));
+        let (new, known) = (Vec::new(), vec![(key(3), Seq(14))]);
+        assert_eq!(keys.plan_fold(Seq(14)), Touched { after: Some(Seq(12)), new, known });
     }
 
     #[test]

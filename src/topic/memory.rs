@@ -62,7 +62,7 @@ impl Memory {
     /// Looks at the commands that wait: how many make the next batch, and what has to be known
     /// for them. `idle` says that nothing is in flight.
     pub(super) fn gather<'a>(
-        &self,
+        &mut self,
         commands: impl Iterator<Item = Next<'a>>,
         idle: bool,
         settings: &Settings,
@@ -148,7 +148,7 @@ impl Known for Memory {
 
 /// One pass over the commands that wait.
 struct Gathering<'a> {
-    memory: &'a Memory,
+    memory: &'a mut Memory,
     settings: &'a Settings,
     idle: bool,
     wanted: Wanted,
@@ -167,7 +167,7 @@ struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    fn new(memory: &'a Memory, idle: bool, settings: &'a Settings) -> Self {
+    fn new(memory: &'a mut Memory, idle: bool, settings: &'a Settings) -> Self {
         Self {
             memory,
             settings,

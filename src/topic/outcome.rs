@@ -19,6 +19,9 @@ pub enum WriteError {
     /// written**; try again later.
     #[error("the store is not available")]
     Unavailable,
+    /// The store has no room left. **Nothing is written**; try again when there is some.
+    #[error("the disk of the store is full")]
+    Full,
     /// The store takes no writes. **Nothing is written**; try again later.
     #[error("the store is read-only")]
     ReadOnly,
@@ -46,6 +49,7 @@ impl WriteError {
             Self::Unstorable => "unstorable",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
+            Self::Full => "full",
             Self::ReadOnly => "read_only",
             Self::ShuttingDown => "shutting_down",
             Self::EarlierFailed => "earlier_failed",

@@ -42,7 +42,7 @@ pub(super) async fn take(
         && opened.folded < Some(head.seq)
     {
         // What the actor knew of keys behind the watermark is gone with its memory.
-        opened.folded = Some(within(timeout, store.fold(opened.topic, head.seq)).await?);
+        opened.folded = Some(within(timeout, store.fold(opened.topic, head.seq, None)).await?);
     }
     let mut marks: Vec<Seq> = unresolved.iter().map(|(seq, _)| *seq).collect();
     marks.extend(durable.map(|durable| durable.head.seq));

@@ -122,10 +122,18 @@ pub struct SummaryJson {
     pub written: u64,
     /// Events that were there already.
     pub duplicates: u64,
+    /// Lines that were answered as once before, and not looked at; only where there are any.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub replayed: u64,
     /// The topic's head after the last line acknowledged.
     pub head: Option<HeadJson>,
     /// Whether every line of the request was acknowledged.
     pub complete: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl SummaryJson {
@@ -134,7 +142,9 @@ impl SummaryJson {
         self.lines += 1;
         let duplicates = receipt.acks.iter().filter(|ack| ack.duplicate).count() as u64;
         self.duplicates += duplicates;
-        if !receipt.replayed {
+        if receipt.replayed {
+            self.replayed += 1;
+        } else {
             self.written += receipt.acks.len() as u64 - duplicates;
         }
         self.head = receipt.head.map(HeadJson::from).max(self.head);

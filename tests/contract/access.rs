@@ -13,6 +13,7 @@ on_every_backend!(
     every_path_asks_for_a_token_and_its_rights,
     credentials_are_taken_as_the_schemes_say,
     a_rate_is_for_each_token,
+    without_tokens_a_page_of_another_site_does_nothing,
 );
 
 fn exactly(name: &str) -> TopicPattern {
@@ -142,4 +143,34 @@ async fn a_rate_is_for_each_token(backend: &Backend) {
         let live = server.get("/health/live").send().await.expect("an answer");
         assert_eq!(live.status(), 200);
     }
+}
+
+/// A form of another site needs no permission to be sent, and so must not be obeyed.
+async fn without_tokens_a_page_of_another_site_does_nothing(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    server.write("a", "k", "1").await;
+    let path = "/v1/topics/a/transactions/0/invalidation";
+    let form = || server.request(Method::POST, path);
+    for (name, value) in [
+        ("Origin", "http://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Host", "evil.example"),
+    ] {
+        problem(form().header(name, value), expect(403, "forbidden")).await;
+        problem(server.get("/v1/topics").header(name, value), expect(403, "forbidden")).await;
+        problem(server.get("/metrics").header(name, value), expect(403, "forbidden")).await;
+    }
+    let own = form().header("Origin", format!("http://{}", server.address));
+    assert_eq!(own.send().await.expect("an answer").status(), 201, "it still stood");
+    // A probe may use any name.
+    let probe = server.get("/health/live").header("Host", "tidelog.example");
+    assert_eq!(probe.send().await.expect("an answer").status(), 200);
+    drop(server);
+
+    let insecure = Server::start(Config { insecure: true, ..backend.config() }).await;
+    let named = |path: &str| insecure.get(path).header("Host", "tidelog.example");
+    assert_eq!(named("/v1/topics").send().await.expect("an answer").status(), 200);
+    let page = named("/v1/topics").header("Origin", "http://evil.example");
+    problem(page, expect(403, "forbidden")).await;
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::postgres::{Cluster, Stop};
 use crate::support::Backend;
@@ -20,6 +21,7 @@ pub struct Tidelog {
     process: Child,
     pub url: String,
     pub client: reqwest::Client,
+    log: UnboundedReceiver<String>,
 }
 
 fn command(store: &str, listen: &str) -> Command {
@@ -37,8 +39,30 @@ impl Tidelog {
             let line: Value = serde_json::from_str(&line).expect("the log is JSON");
             (line["message"] == "listening").then(|| line["url"].as_str().map(str::to_owned))?
         });
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url: url.expect("it says where"), client: crate::plain::client() }
+        let (sender, log) = unbounded_channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|l| sender.send(l)));
+        let client = crate::plain::client();
+        Self { process, url: url.expect("it says where"), client, log }
+    }
+
+    /// The next line of the log with this message.
+    pub async fn logged(&mut self, message: &str) -> Value {
+        loop {
+            let line = self.log.recv().await.expect("the log goes on");
+            let line: Value = serde_json::from_str(&line).expect("the log is JSON");
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    /// All of the log that has not been read, once the process has ended.
+    pub async fn rest_of_log(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.log.recv().await {
+            lines.push(line);
+        }
+        lines
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -187,7 +211,7 @@ async fn a_silent_stream_is_told_that_the_service_ends() {
     let mut tidelog = Tidelog::start("memory:", &[]);
     let address = tidelog.url.trim_start_matches("http://");
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
-    let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: t\r\n\
+    let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: localhost\r\n\
         Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n\
         15\r\n{\"key\":\"k\",\"data\":1}\n\r\n";
     stream.write_all(head.as_bytes()).await.expect("it is sent");
@@ -286,11 +310,23 @@ async fn a_start_that_fails_says_what_to_do() {
     let running = Tidelog::start(&format!("sqlite:{}", dir.join("x.db").display()), &[]);
     let taken = running.url.trim_start_matches("http://").to_owned();
     let any = "127.0.0.1:0";
+    let cluster = Cluster::shared();
+    let (nope, stranger) = (cluster.url("nope"), cluster.url("postgres"));
+    let stranger = stranger.replace("postgres@", "stranger:secret@");
+    let mut elsewhere = serve(dir, "memory:", "192.0.2.1:0");
+    elsewhere.arg("--insecure");
     let cases = [
         (serve(dir, "memory:", &taken), 69, "--listen"),
         (serve(dir, "sqlite:x.db", any), 69, "another process"),
-        (serve(dir, "sqlite:not-a-database", any), 69, "not-a-database"),
-        (serve(dir, "postgres://u:secret@127.0.0.1:1/x", any), 69, "127.0.0.1"),
+        (serve(dir, "sqlite:not-a-database", any), 69, "is not a SQLite database: name another"),
+        (serve(dir, "sqlite:.", any), 69, "is a directory: name a file"),
+        (serve(dir, "sqlite:not-a-database/x.db", any), 69, "choose another path"),
+        (serve(dir, "memory:", "192.0.2.1:0"), 78, "no tokens"),
+        (elsewhere, 69, "this machine has no such address"),
+        (serve(dir, "postgres://u:secret@127.0.0.1:1/x", any), 69, "is the server running"),
+        (serve(dir, "postgres://u:secret@127.0.0.1:1/x?foo=bar", any), 69, "\"foo\""),
+        (serve(dir, &nope, any), 69, "no database of this name: create it"),
+        (serve(dir, &stranger, any), 69, "are user and password right"),
         (serve(dir, "nonsense", any), 78, "sqlite:PATH"),
     ];
     for (command, code, says) in cases {
@@ -331,6 +367,8 @@ async fn metrics_health_and_version() {
         let has_help = described.into_iter().any(|n| metrics.contains(&format!("# HELP {n} ")));
         assert!(has_help, "{name} has no help");
     }
+    let (status, root) = get("/").await;
+    assert!(status == 200 && root.contains("\"/v1/topics\""), "{root}");
     assert_eq!(get("/health/live").await.0, 200);
     assert_eq!(get("/health/ready").await.0, 200);
     assert!(get("/version").await.1.contains(env!("CARGO_PKG_VERSION")));

@@ -14,7 +14,9 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use tidelog::config::{Access, Config, Token, TopicPattern};
 use tidelog::domain::{Batch, Seq, Timestamp, TopicId, TopicName};
-use tidelog::store::{AppendError, Cause, EventSourceWriter, Facts, Opened, StoreError, Wanted};
+use tidelog::store::{
+    AppendError, Cause, EventSourceWriter, Facts, Opened, StoreError, Touched, Wanted,
+};
 
 use crate::support::*;
 
@@ -116,7 +118,7 @@ async fn what_is_not_there(backend: &Backend) {
     let missing = server.request(Method::POST, "/v1/topics/t/transactions/1/invalidation");
     problem(missing, expect(404, "transaction-not-found")).await;
     problem(server.get("/v1/topics/t/latest?key=x"), expect(404, "key-not-found")).await;
-    for path in ["/", "/v1", "/v1/topics/t/nothing", "/v2/topics"] {
+    for path in ["/x", "/v1", "/v1/topics/t/nothing", "/v2/topics"] {
         problem(server.get(path), expect(404, "not-found")).await;
     }
 }
@@ -160,10 +162,15 @@ async fn what_is_too_large(backend: &Backend) {
     };
     let server = Server::start(config).await;
     let data = |n: usize| format!("{{\"key\":\"k\",\"data\":\"{}\"}}", "x".repeat(n));
-    problem(server.json(EVENTS, &data(1001)), expect(413, "too-large")).await;
-    problem(server.json(EVENTS, &data(6000)), expect(413, "too-large")).await;
     let three = format!("{{\"events\":[{EVENT},{EVENT},{EVENT}]}}");
-    problem(server.json(TRANSACTIONS, &three), expect(413, "too-large")).await;
+    for (request, setting) in [
+        (server.json(EVENTS, &data(1001)), "(event_bytes_max)"),
+        (server.json(EVENTS, &data(6000)), "(body_bytes_max)"),
+        (server.json(TRANSACTIONS, &three), "(transaction_events_max)"),
+    ] {
+        let told = problem(request, expect(413, "too-large")).await;
+        assert!(told["detail"].as_str().is_some_and(|text| text.contains(setting)), "{told}");
+    }
     let bomb = vec![b' '; 50 << 20];
     for (encoding, body) in
         [("gzip", gzip(&bomb)), ("zstd", zstd::encode_all(&bomb[..], 3).expect("memory"))]
@@ -336,7 +343,7 @@ async fn stalled(server: &Server, media: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(&server.address).await.expect("it listens");
     let head = format!(
-        "POST {EVENTS} HTTP/1.1\r\nHost: t\r\nContent-Type: {media}\r\nContent-Length: 100\r\n\r\n{{"
+        "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\nContent-Length: 100\r\n\r\n{{"
     );
     stream.write_all(head.as_bytes()).await.expect("it is sent");
     let mut answer = Vec::new();
@@ -393,8 +400,13 @@ impl EventSourceWriter for BrokenStore {
         Box::pin(std::future::pending())
     }
 
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
-        self.1.fold(topic, to).await
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError> {
+        self.1.fold(topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -36,11 +36,11 @@ async fn exchange(server: &Server, bytes: &[u8]) -> String {
 
 async fn bytes_that_are_not_http_harm_nobody(backend: &Backend) {
     let server = Server::start(backend.config()).await;
-    let long = format!("GET /{} HTTP/1.1\r\nHost: t\r\n\r\n", "x".repeat(200_000));
-    let many = format!("GET / HTTP/1.1\r\nHost: t\r\n{}\r\n", "X-A: b\r\n".repeat(10_000));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(200_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X-A: b\r\n".repeat(10_000));
     let post = |head: &str, body: &str| {
         format!(
-            "POST {EVENTS} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n{head}\r\n{body}"
+            "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}\r\n{body}"
         )
     };
     for bytes in [
@@ -72,13 +72,15 @@ async fn paths_are_not_interpreted(backend: &Backend) {
     server.write("t", "k", "1").await;
     for path in ["/v1/topics/../topics/t", "//v1/topics/t", "/v1/topics/t/", "/v1/topics/t/events/"]
     {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = exchange(&server, request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 40"), "{path}: {answer}");
         assert!(answer.contains("application/problem+json"), "{path}: {answer}");
     }
     for path in ["/v1/topics/%ff", "/v1/topics/%zz", "/v1/topics/%", "/v1/topics/..%2ft"] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = exchange(&server, request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
         assert!(answer.contains("\"code\":\"malformed\""), "{path}: {answer}");
@@ -104,7 +106,7 @@ async fn a_refused_body_does_not_become_the_next_request(backend: &Backend) {
     let server = Server::start(backend.config()).await;
     // Each body holds a request; whether the connection goes on or not, it is not served.
     let hidden = format!(
-        "POST {EVENTS} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n\
+        "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{EVENT}",
         EVENT.len()
     );
@@ -115,7 +117,7 @@ async fn a_refused_body_does_not_become_the_next_request(backend: &Backend) {
         (EVENTS, "application/json"),
     ] {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n\
              {hidden}",
             hidden.len()
         );
@@ -123,7 +125,7 @@ async fn a_refused_body_does_not_become_the_next_request(backend: &Backend) {
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     }
     let get = format!(
-        "GET /v1/topics HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{hidden}",
+        "GET /v1/topics HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{hidden}",
         hidden.len()
     );
     let answer = exchange(&server, get.as_bytes()).await;
@@ -166,7 +168,7 @@ async fn a_body_shorter_than_it_says_is_not_a_body(backend: &Backend) {
             let chunk = format!("{:x}\r\n{body}\r\n", body.len());
             let body = if length.starts_with('T') { &chunk } else { body };
             let request = format!(
-                "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: {media}\r\n{length}\r\n\r\n{body}"
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\n{length}\r\n\r\n{body}"
             );
             let answer = exchange(&server, request.as_bytes()).await;
             assert!(!answer.contains("HTTP/1.1 2"), "{answer}");

@@ -5,6 +5,7 @@ mod bad_days;
 mod errors;
 mod framing;
 mod instances;
+mod log;
 mod pages;
 #[path = "../support/plain.rs"]
 mod plain;
@@ -15,4 +16,5 @@ mod replays;
 mod streams;
 mod support;
 mod trouble;
+mod views;
 mod writes;

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use tidelog::config::Config;
+
 use crate::support::*;
 
 const EVENTS: &str = "/v1/topics/t/events";
@@ -16,6 +18,7 @@ on_every_backend!(
     acks_come_while_the_request_is_still_being_sent,
     a_body_that_is_cut,
     a_producer_sends_again,
+    a_line_is_refused_as_soon_as_it_is_too_long,
     only_failures_and_the_summary,
     a_long_stream,
     a_client_that_does_not_read_its_acks_holds_up_nobody,
@@ -73,7 +76,7 @@ impl Raw {
     async fn begin(server: &Server, path: &str) -> Self {
         let mut stream = TcpStream::connect(&server.address).await.expect("it listens");
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
              Transfer-Encoding: chunked\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.expect("it is sent");
@@ -155,11 +158,43 @@ async fn a_producer_sends_again(backend: &Backend) {
     let again = send(&server, 100).await;
     let summary = &again.last().expect("a summary")["summary"];
     assert_eq!((&summary["lines"], &summary["written"]), (&json!(500), &json!(0)));
+    assert_eq!(summary["replayed"], 500);
     for (first, again) in first[100..600].iter().zip(&again) {
         assert_eq!((&first["seq"], &first["transaction"]), (&again["seq"], &again["transaction"]));
         assert_eq!(again["replayed"], true);
     }
     assert_eq!(server.read("/v1/topics/t").await["events"], 600);
+    // The number decides, not what the line says: the contract, and its trap.
+    let other = server.lines(EVENTS, "{\"key\":\"other\",\"data\":\"new\"}\n");
+    let other = other.header("Producer-Id", "p").header("Producer-Seq", 599);
+    let answer = lines_of(other.send().await.expect("an answer")).await;
+    assert_eq!((&answer[0]["seq"], &answer[0]["replayed"]), (&json!(599), &json!(true)));
+    assert_eq!(answer[1]["summary"]["replayed"], 1);
+    assert_eq!(server.read("/v1/topics/t").await["events"], 600);
+}
+
+/// A line without an end must not fill the memory before it is refused.
+async fn a_line_is_refused_as_soon_as_it_is_too_long(backend: &Backend) {
+    let config = Config { event_bytes_max: 10_000, ..backend.config() };
+    let server = Server::start(config).await;
+    let mut raw = Raw::begin(&server, EVENTS).await;
+    raw.chunk("{\"key\":\"a\",\"data\":1}\n { \"data\" : \"").await;
+    // Far below the limit of a body, and no end of the line has come.
+    for _ in 0..6 {
+        raw.chunk(&"x".repeat(10_000)).await;
+    }
+    let refused = raw.line("{\"line\":2,\"error\"").await;
+    assert!(refused.contains("too-large") && refused.contains("event_bytes_max"), "{refused}");
+    assert!(raw.line("{\"summary\"").await.contains("\"lines\":1,"));
+    // A group may be longer, and so may the text of an event that is just small enough.
+    let group: Vec<Value> =
+        (0..9).map(|n| json!({"key": n.to_string(), "data": "x".repeat(9_000)})).collect();
+    let base64 = format!(
+        "{{\"key\":\"b\",\"data_base64\":\"{}\",\"content_type\":\"a/b\"}}",
+        "AAAA".repeat(3_300)
+    );
+    let answer = send(&server, &format!("{}\n{base64}\n", json!({"events": group}))).await;
+    assert_eq!(answer[2]["summary"]["written"], 10, "{answer:?}");
 }
 
 async fn only_failures_and_the_summary(backend: &Backend) {

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use tidelog::config::Config;
+use tidelog::store::sqlite::{Config as File, SqliteStore};
+
 use crate::bad_days::Tidelog;
 use crate::postgres::{Cluster, Stop};
 use crate::support::*;
@@ -303,4 +306,34 @@ async fn a_client_that_vanishes_leaves_whole_transactions(backend: &Backend) {
     assert!(sizes.values().all(|size| *size == 50), "{sizes:?}");
     let half = log.iter().any(|event| event["key"].as_str().is_some_and(|k| k.contains("-20-")));
     assert!(!half, "what was cut is not there");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_as_such_and_room_is_noticed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("t.db");
+    drop(SqliteStore::open(&File::new(&path)).expect("it opens"));
+    let raw = rusqlite::Connection::open(&path).expect("a connection");
+    let ballast = "CREATE TABLE ballast (x); INSERT INTO ballast VALUES (zeroblob(4000000));";
+    raw.execute_batch(ballast).expect("there is room");
+    let pages: u32 = raw.pragma_query_value(None, "page_count", |row| row.get(0)).expect("known");
+    let full = File { pages_max: Some(pages + 16), ..File::new(&path) };
+    let store = Arc::new(SqliteStore::open(&full).expect("it opens"));
+    let config = Config { write_timeout: Duration::from_millis(100), ..Config::default() };
+    let server = Server::on(config, (Arc::clone(&store) as _, store)).await;
+    let ready = || server.get("/health/ready");
+    let body = json!({"key": "large", "data": "x".repeat(300_000)}).to_string();
+    let write = || server.json(EVENTS, &body);
+
+    server.write("t", "small", "1").await;
+    assert_eq!(ready().send().await.expect("an answer").status(), 200);
+    for request in [write(), ready(), write(), ready()] {
+        let told = problem(request, expect(503, "unavailable")).await;
+        assert!(told["detail"].as_str().is_some_and(|text| text.contains("full")), "{told}");
+    }
+    assert_eq!(server.read(EVENTS).await["head"]["seq"], 0, "it can be read");
+
+    raw.execute_batch("DROP TABLE ballast").expect("there is room for that");
+    assert_eq!(ready().send().await.expect("an answer").status(), 200);
+    assert_eq!(write().send().await.expect("an answer").status(), 201);
 }

@@ -151,7 +151,7 @@ impl Pair {
             ["p", "q", "r"].map(|text| ProducerId::parse(text).expect("visible")).to_vec();
         if rng.random_range(0..3) == 0 {
             // Facts of keys are as of the fold.
-            self.postgres.fold(self.topic, head.seq).await.expect("folds");
+            self.postgres.fold(self.topic, head.seq, None).await.expect("folds");
             wanted.keys = KEYS.map(key).to_vec();
         }
         let theirs = self.memory.facts(self.writer.topic, wanted.clone()).await.expect("facts");

@@ -38,7 +38,7 @@ async fn one_topic(store: &PostgresStore, events: usize, batches: usize, in_flig
     report(&what, batches.len() * events, started);
     let started = Instant::now();
     let head = writer.planner.head().expect("it has events").seq;
-    store.fold(writer.topic, head).await.expect("folds");
+    store.fold(writer.topic, head, None).await.expect("folds");
     report("  its fold, new keys", batches.len() * events, started);
 }
 

@@ -75,7 +75,7 @@ async fn a_user_without_rights_is_told_which_grant_helps() {
     let store = connect(&poor).await;
     let mut writer = Writer::open(&store, "t").await;
     store.append(writer.batch(&[one("k", "1")])).await.expect("no right to create is needed");
-    store.fold(writer.topic, tidelog::domain::Seq(0)).await.expect("nor to fold");
+    store.fold(writer.topic, tidelog::domain::Seq(0), None).await.expect("nor to fold");
 }
 
 #[tokio::test]

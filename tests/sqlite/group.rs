@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidelog::domain::{Epoch, Seq};
-use tidelog::store::sqlite::SqliteStore;
+use tidelog::store::sqlite::{Config, SqliteStore};
 use tidelog::store::{Direction, EventSourceReader, EventSourceWriter, Scan, StoreError, Wanted};
 
 use crate::support::{Place, Topic, content, mark, name, spoilt, word, write};
@@ -156,10 +156,33 @@ async fn a_full_disk_writes_nothing_and_is_over_when_there_is_room_again() {
     assert_eq!(word(&full), "not written", "{full:?}");
     assert!(full.unwrap_err().to_string().contains("full"));
     assert_eq!(events(&store, "t").await, 1, "it can still be read");
+    for _ in 0..2 {
+        assert!(matches!(store.ping().await, Err(StoreError::Full(_))), "and says so");
+    }
 
     place.raw().execute_batch("DROP TABLE ballast").unwrap();
     store.append(large).await.unwrap();
     assert_eq!(events(&store, "t").await, 2);
+    store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_that_has_room_again_is_noticed_without_a_write() {
+    let place = Place::new();
+    drop(place.open());
+    let ballast = "CREATE TABLE ballast (x); INSERT INTO ballast VALUES (zeroblob(4000000));";
+    place.raw().execute_batch(ballast).unwrap();
+    let pages: u32 = place.raw().pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
+    let store =
+        SqliteStore::open(&Config { pages_max: Some(pages + 8), ..place.config() }).unwrap();
+    let mut topic = Topic::open(&store, "t").await;
+    let large = topic.event("large", &format!("\"{}\"", "x".repeat(200_000)));
+    assert_eq!(word(&store.append(large).await), "not written");
+    assert!(store.ping().await.is_err());
+    place.raw().execute_batch("DROP TABLE ballast").unwrap();
+    store.ping().await.unwrap();
+    let left: i64 = place.raw().query_row("SELECT count(*) FROM probe", [], |r| r.get(0)).unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]
@@ -170,7 +193,7 @@ async fn a_surface_is_not_brought_forward_beyond_the_head_and_the_writer_goes_on
     let batch = topic.event("a", "1");
     let id = batch.topic;
     store.append(batch).await.unwrap();
-    assert!(matches!(store.fold(id, Seq(1)).await, Err(StoreError::Corrupt(_))));
-    assert_eq!(store.fold(id, Seq(0)).await.unwrap(), Seq(0));
+    assert!(matches!(store.fold(id, Seq(1), None).await, Err(StoreError::Corrupt(_))));
+    assert_eq!(store.fold(id, Seq(0), None).await.unwrap(), Seq(0));
     store.append(topic.event("b", "1")).await.unwrap();
 }

@@ -194,7 +194,7 @@ impl Pair {
     /// Brings the surface forward, maybe not to the head: key facts are as of where it is then.
     async fn fold_somewhere(&mut self, head: Version) {
         let to = Seq(self.random.random_range(0..=head.seq.0));
-        let folded = self.sqlite.fold(self.id, to).await.unwrap();
+        let folded = self.sqlite.fold(self.id, to, None).await.unwrap();
         assert!((to..=head.seq).contains(&folded));
         let keys: Vec<_> = KEYS.iter().map(|k| key(k)).collect();
         let wanted = Wanted { keys: keys.clone(), ..Wanted::default() };
@@ -210,7 +210,7 @@ impl Pair {
 
     async fn compare_facts(&mut self) {
         let Some(head) = self.head() else { return };
-        assert_eq!(self.sqlite.fold(self.id, head.seq).await.unwrap(), head.seq);
+        assert_eq!(self.sqlite.fold(self.id, head.seq, None).await.unwrap(), head.seq);
         let producers = ["p", "q", "nobody"].map(|p| ProducerId::parse(p).unwrap());
         let mut wanted = Wanted {
             keys: KEYS.iter().chain(&["new"]).map(|k| key(k)).collect(),

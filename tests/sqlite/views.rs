@@ -58,23 +58,30 @@ async fn the_views_say_what_is_in_the_topics() {
     let place = Place::new();
     written(&place).await;
     assert_eq!(rows(&place, "SELECT * FROM topics"), ["t|4|3|2"]);
-    let events = "SELECT seq, \"transaction\", last, key, type, content_type, data, metadata,
-        invalidates, reason, invalidated_by, recorded_at FROM events WHERE topic = 't' ORDER BY seq";
+    let events = "SELECT seq, \"transaction\", last, key, type, content_type, data, data_binary,
+        metadata, prev, invalidates, reason, invalidated_by, recorded_at FROM events WHERE topic = 't' ORDER BY seq";
     let at = "2023-11-14T22:13:20.000001Z";
     assert_eq!(
         rows(&place, events),
         [
-            format!("0|0|0|a|-|-|{{\"n\" : 1.0}}|-|-|-|-|{at}"),
-            format!("1|0|1|b|-|-|2|-|-|-|-|{at}"),
-            format!("2|1|1|c|drawn|image/png|x'00ff'|{{\"by\":\"me\"}}|-|-|2|{at}"),
-            format!("3|2|1|-|-|-|-|-|1|a typo|-|{at}"),
+            format!("0|0|0|a|-|-|{{\"n\" : 1.0}}|-|-|-|-|-|-|{at}"),
+            format!("1|0|1|b|-|-|2|-|-|-|-|-|-|{at}"),
+            format!("2|1|1|c|drawn|image/png|-|x'00ff'|{{\"by\":\"me\"}}|-|-|-|2|{at}"),
+            format!("3|2|1|-|-|-|-|-|-|-|1|a typo|-|{at}"),
         ]
     );
     let hashes = "SELECT hash FROM events ORDER BY seq LIMIT 3 OFFSET 1";
     let two = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35";
     assert_eq!(rows(&place, hashes), [two, "v1", "-"]);
     let transactions = "SELECT * FROM transactions ORDER BY \"transaction\"";
-    assert_eq!(rows(&place, transactions), ["t|0|0|1|2|-|-", "t|1|2|2|1|-|2", "t|2|3|3|1|1|-"]);
+    assert_eq!(
+        rows(&place, transactions),
+        [
+            format!("t|0|0|1|2|{at}|-|-"),
+            format!("t|1|2|2|1|{at}|-|2"),
+            format!("t|2|3|3|1|{at}|1|-")
+        ]
+    );
     assert_eq!(rows(&place, "SELECT key, seq FROM surface ORDER BY key"), ["a|0", "b|1"]);
 }
 

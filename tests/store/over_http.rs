@@ -16,7 +16,7 @@ use tidelog::domain::{
 use tidelog::store::memory::MemoryStore;
 use tidelog::store::{
     AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, Opened, Scan,
-    StoreError, SurfaceScan, TopicSummary, Wanted,
+    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use tidelog::wire::time::{moment, rfc3339};
 
@@ -61,8 +61,13 @@ impl EventSourceWriter for Sayable {
         self.0.append(batch)
     }
 
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
-        self.0.fold(topic, to).await
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError> {
+        self.0.fold(topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -1,6 +1,7 @@
 //! A topic's writer without an actor: it knows everything it ever planned (`book.rs`), so it asks
 //! the store nothing, and what it plans is right whether or not the store is.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -26,6 +27,7 @@ pub struct Writer {
     pub opened: Opened,
     pub planner: Planner,
     pub book: Book,
+    folded: Cell<Option<Seq>>,
 }
 
 impl Writer {
@@ -41,7 +43,8 @@ impl Writer {
         assert_eq!(Seq::after(opened.head).0, book.events.len() as u64, "the book is right");
         let Opened { topic, epoch, head, frontier, .. } = opened.clone();
         let planner = Planner::new(topic, epoch, head, frontier);
-        Self { store: store.clone(), name, opened, planner, book }
+        let folded = Cell::new(opened.folded);
+        Self { store: store.clone(), name, opened, planner, book, folded }
     }
 
     pub fn id(&self) -> TopicId {
@@ -94,9 +97,13 @@ impl Writer {
         as_given(facts)
     }
 
+    /// Folds, as an actor does, by what this writer remembers, where it remembers it all. (What
+    /// readers have folded meanwhile it does not know.)
     pub async fn fold(&self, to: Seq) -> Seq {
-        let folded = self.store.writer.fold(self.id(), to).await.expect("the fold moves");
+        let touched = self.book.touched(self.folded.get(), to);
+        let folded = self.store.writer.fold(self.id(), to, touched).await.expect("the fold moves");
         assert!(folded >= to, "a fold is never behind what was asked for");
+        self.folded.set(self.folded.get().max(Some(folded)));
         folded
     }
 

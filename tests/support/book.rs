@@ -12,6 +12,7 @@ use tidelog::domain::{
     Known, ProducerId, ProducerLine, ProducerState, Receipt, Seq, Standing, TargetState,
     TransactionNo,
 };
+use tidelog::store::Touched;
 
 /// A topic, decided.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,22 @@ impl Book {
             let kept = receipts.len().saturating_sub(record.first_line as usize);
             receipts.extend(record.receipts[kept..].iter().cloned());
         }
+    }
+
+    /// The keys written after `after` up to and with `to`, for a fold; `None` where there are none, or
+    /// something was invalidated.
+    pub fn touched(&self, after: Option<Seq>, to: Seq) -> Option<Touched> {
+        let mut newest = HashMap::new();
+        let stretch = after.map_or(0, |seq| seq.0 as usize + 1)..=to.0 as usize;
+        for event in self.events.get(stretch)? {
+            let EventBody::Content(content) = &event.body else { return None };
+            newest.insert(content.key.clone(), event.version.seq);
+        }
+        let is_new = |(key, _): &(Key, Seq)| {
+            self.versions(key).last().is_none_or(|first| Some(first.version.seq) > after)
+        };
+        let (new, known) = newest.into_iter().partition(is_new);
+        Some(Touched { after, new, known })
     }
 
     /// The versions of a key, newest first.

@@ -105,12 +105,16 @@ impl Cluster {
         run(&mut stop);
     }
 
-    /// Kills the postmaster with SIGKILL.
-    pub fn kill(&self) {
+    /// The postmaster's process.
+    pub fn pid(&self) -> u32 {
         let file = std::fs::read_to_string(self.dir.join("data/postmaster.pid"));
         let file = file.expect("the server runs");
-        let pid = file.lines().next().and_then(|line| line.parse().ok()).expect("a pid");
-        let pid = nix::unistd::Pid::from_raw(pid);
+        file.lines().next().and_then(|line| line.parse().ok()).expect("a pid")
+    }
+
+    /// Kills the postmaster with SIGKILL.
+    pub fn kill(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.pid().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is ours");
     }
 
@@ -120,6 +124,11 @@ impl Cluster {
         let name = format!("test_{number}");
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
         self.url(&name)
+    }
+
+    /// Removes a database, whoever uses it.
+    pub fn drop_database(&self, url: &str) {
+        self.sql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", database_of(url)));
     }
 
     /// The URL of a database, over TCP.

@@ -15,7 +15,7 @@ use tidelog::domain::{
 use tidelog::store::memory::MemoryStore;
 use tidelog::store::{
     AppendError, Cause, Direction, EventSourceReader as _, EventSourceWriter, Facts, Opened, Scan,
-    StoreError, Wanted,
+    StoreError, Touched, Wanted,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -234,9 +234,14 @@ impl EventSourceWriter for FaultyStore {
         async { outcome.await.expect("the task answers") }.boxed()
     }
 
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError> {
         self.call()?;
-        self.inner().fold(topic, to).await
+        self.inner().fold(topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {

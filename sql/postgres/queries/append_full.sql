@@ -12,12 +12,17 @@ WITH moved AS (
     INSERT INTO event (topic, seq, transaction, last, recorded_at, key, hash, type, data,
         metadata, digest, prev, epoch, root, content_type, data_binary, invalidates, reason)
     SELECT *
-    FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::boolean[], $11::timestamptz[],
-        $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[],
-        $18::bigint[], $19::bigint[], $20::bytea[],
-        $21::text[], $22::bytea[], $23::bigint[], $24::text[])
-        AS e (topic, seq, transaction, last, recorded_at, key, hash, type, data,
-        metadata, digest, prev, epoch, root, content_type, data_binary, invalidates, reason)
+    FROM (
+        SELECT unnest($7::bigint[]) AS topic, unnest($8::bigint[]) AS seq,
+            unnest($9::bigint[]) AS transaction, unnest($10::boolean[]) AS last,
+            unnest($11::timestamptz[]) AS recorded_at, unnest($12::text[]) AS key,
+            unnest($13::text[]) AS hash, unnest($14::text[]) AS type, unnest($15::text[]) AS data,
+            unnest($16::text[]) AS metadata, unnest($17::bytea[]) AS digest,
+            unnest($18::bigint[]) AS prev, unnest($19::bigint[]) AS epoch,
+            unnest($20::bytea[]) AS root, unnest($21::text[]) AS content_type,
+            unnest($22::bytea[]) AS data_binary, unnest($23::bigint[]) AS invalidates,
+            unnest($24::text[]) AS reason
+    ) e
     WHERE (e.topic IN (SELECT id FROM moved)) IS TRUE
 ), invalidations AS (
     INSERT INTO invalidation (topic, transaction, first_seq, last_seq, by_seq, by_transaction)

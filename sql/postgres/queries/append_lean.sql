@@ -12,12 +12,18 @@ WITH moved AS (
 ), events AS (
     INSERT INTO event (topic, seq, transaction, last, recorded_at, key, hash, type, data,
         metadata, digest, prev, epoch, root)
+    -- Arrays in the list of a SELECT come row by row; in FROM they would be copied first, which
+    -- costs a fifth of the whole statement. They are all of one length.
     SELECT *
-    FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::boolean[], $11::timestamptz[],
-        $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[],
-        $18::bigint[], $19::bigint[], $20::bytea[])
-        AS e (topic, seq, transaction, last, recorded_at, key, hash, type, data,
-        metadata, digest, prev, epoch, root)
+    FROM (
+        SELECT unnest($7::bigint[]) AS topic, unnest($8::bigint[]) AS seq,
+            unnest($9::bigint[]) AS transaction, unnest($10::boolean[]) AS last,
+            unnest($11::timestamptz[]) AS recorded_at, unnest($12::text[]) AS key,
+            unnest($13::text[]) AS hash, unnest($14::text[]) AS type, unnest($15::text[]) AS data,
+            unnest($16::text[]) AS metadata, unnest($17::bytea[]) AS digest,
+            unnest($18::bigint[]) AS prev, unnest($19::bigint[]) AS epoch,
+            unnest($20::bytea[]) AS root
+    ) e
     -- IS TRUE keeps the planner from a join: a hashed sub-plan, not a nested loop.
     WHERE (e.topic IN (SELECT id FROM moved)) IS TRUE
 )

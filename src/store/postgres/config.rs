@@ -34,7 +34,7 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            lanes: 4,
+            lanes: 1,
             readers: 8,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
@@ -74,8 +74,10 @@ impl Target {
         let invalid = "the connection string of the PostgreSQL store is not valid; it should \
             look like postgres://user@host:5432/database?sslmode=prefer (special characters in \
             user and password percent-encoded)";
-        let parsed = url.parse::<tokio_postgres::Config>();
-        let mut postgres = parsed.map_err(|_| OpenError::Unreachable(invalid.into()))?;
+        let mut postgres = url.parse::<tokio_postgres::Config>().map_err(|error| {
+            let why = wrong_option(&url, &error).unwrap_or_default();
+            OpenError::Unreachable(format!("{invalid}{why}"))
+        })?;
         if postgres.get_hosts().is_empty() && postgres.get_hostaddrs().is_empty() {
             postgres.host("localhost");
         }
@@ -115,6 +117,16 @@ impl Target {
         let database = self.postgres.get_dbname().or(self.postgres.get_user()).unwrap_or("?");
         format!("PostgreSQL at {}, database {database:?}", hosts.join(", "))
     }
+}
+
+/// Which parameter of a URL is wrong; nothing where it could be a piece of a password.
+fn wrong_option(url: &str, error: &tokio_postgres::Error) -> Option<String> {
+    let (_, query) = url.split_once('?').filter(|(_, query)| !query.contains('@'))?;
+    let why = std::error::Error::source(error)?.to_string();
+    let (_, name) = why.split_once('`')?;
+    let name = name.split_once('`')?.0;
+    let named = query.split('&').any(|option| option.split('=').next() == Some(name));
+    named.then(|| format!("; its parameter {name:?} is unknown, or has a wrong value"))
 }
 
 /// Takes what tokio-postgres does not know out of the connection string.
@@ -157,6 +169,20 @@ mod tests {
         let own = target("postgres://u@h/db?sslmode=verify-full&sslrootcert=/ca.pem");
         assert_eq!(own.verify, Verify::Full(Some("/ca.pem".into())));
         assert_eq!(target("host=h user=u sslmode=verify-full").verify, Verify::Full(None));
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named_unless_it_may_be_a_password() {
+        let why = |url: &str| {
+            let wrong = Target::parse(&Config::new(url));
+            wrong.err().map_or_else(String::new, |error| error.to_string())
+        };
+        assert!(why("postgres://u@h/db?foo=bar").contains("parameter \"foo\""));
+        assert!(why("postgres://u@h/db?a=b&connect_timeout=x").contains("parameter \"a\""));
+        assert!(
+            why("postgres://u@h/db?connect_timeout=x").contains("parameter \"connect_timeout\"")
+        );
+        assert!(!why("postgres://u:s3?cret=1@h/db").contains("cret"));
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn is_about_the_session(answer: &DbError) -> bool {
 pub(super) fn store_error(error: Error) -> StoreError {
     let code = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
     match code.as_str() {
+        "53100" => StoreError::Full(Cause::new(error)),
         "25006" => StoreError::ReadOnly(Cause::new(error)),
         "XX001" | "XX002" => StoreError::Corrupt(Cause::new(error)),
         _ => StoreError::Unavailable(Cause::new(error)),

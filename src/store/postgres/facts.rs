@@ -18,10 +18,15 @@ use crate::domain::{
 const TAKE: &str = "UPDATE topic SET epoch = epoch + 1 WHERE name = $1
     RETURNING id, epoch, head_seq, head_transaction, frontier,
         (SELECT nullif(f.seq, -1) FROM fold f WHERE f.topic = topic.id)";
-const CREATE: &str = "WITH made AS (
-        INSERT INTO topic (name) VALUES ($1) ON CONFLICT (name) DO NOTHING RETURNING id
+/// Takes a topic that was not there a moment ago.
+const CREATE: &str = "WITH taken AS (
+        INSERT INTO topic (name, epoch) VALUES ($1, 1)
+        ON CONFLICT (name) DO UPDATE SET epoch = topic.epoch + 1
+        RETURNING id, epoch, head_seq, head_transaction, frontier
+    ), made AS (
+        INSERT INTO fold (topic) SELECT id FROM taken ON CONFLICT (topic) DO NOTHING
     )
-    INSERT INTO fold (topic) SELECT id FROM made";
+    SELECT id, epoch, head_seq, head_transaction, frontier, NULL::bigint FROM taken";
 
 /// A client that is lost in the middle of a message (all of an append but its last five bytes,
 /// say) leaves a session that holds the topic's lock and waits, with no time limit of the server
@@ -83,8 +88,7 @@ pub(super) async fn open<C: GenericClient>(
 ) -> Result<Opened, StoreError> {
     let mut rows = take(client, topic).await?;
     if rows.is_empty() {
-        execute(client, CREATE, &[&topic.as_str()]).await?;
-        rows = query(client, TAKE, &[&topic.as_str()]).await?;
+        rows = query(client, CREATE, &[&topic.as_str()]).await?;
     }
     let row = rows.first().ok_or_else(|| corrupt("a topic that was made is not there"))?;
     let head = version(row, 2)?;

@@ -168,7 +168,7 @@ impl Lane {
                 Err(error) => error,
             };
             metrics::store_error("connect");
-            tracing::warn!(%error, "cannot append: no connection to postgres");
+            tracing::debug!(%error, "cannot append: no connection to postgres");
             self.waiting.drain(..).for_each(|job| job.not_written(&error));
             let deadline = tokio::time::sleep(pause);
             tokio::pin!(deadline);

@@ -44,7 +44,7 @@ use tokio_postgres::IsolationLevel;
 
 use super::{
     AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, OpenError, Opened, Scan,
-    StoreError, SurfaceScan, TopicSummary, Wanted,
+    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
     Batch, EventBody, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
@@ -59,6 +59,9 @@ use session::Connector;
 /// Largest batch in bytes: PostgreSQL takes no message of a gigabyte, and drops the connection
 /// of who sends one.
 const BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// Connections for what writers look up and for taking topics.
+const LOOKUPS: usize = 4;
 
 /// Topics in a PostgreSQL database.
 pub struct PostgresStore {
@@ -86,7 +89,7 @@ impl PostgresStore {
         let target = Arc::new(Target::parse(config)?);
         let tls = tls::connector(&target.verify)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(1)
             .thread_name("postgres")
             .enable_all()
             .build()
@@ -101,7 +104,7 @@ impl PostgresStore {
         };
         let mut store = Self {
             lanes: Vec::new(),
-            lookups: connector("lookup").pool(config.lanes.max(1)),
+            lookups: connector("lookup").pool(LOOKUPS),
             readers: connector("read").pool(config.readers.max(1)),
             runtime: None,
         };
@@ -141,7 +144,7 @@ impl PostgresStore {
         if let Some(Place { id, head, folded }) = &place {
             let at = at.min(head.seq);
             if folded.is_none_or(|folded| folded < at) {
-                fold::fold(client, *id, at).await?;
+                fold::fold(client, *id, at, None).await?;
             }
         }
         Ok(place)
@@ -222,8 +225,13 @@ impl EventSourceWriter for PostgresStore {
         outcome.boxed()
     }
 
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
-        fold::fold(&mut self.reader().await?, topic, to).await
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError> {
+        fold::fold(&mut self.reader().await?, topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {

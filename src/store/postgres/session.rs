@@ -116,12 +116,15 @@ where
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
             // For example: a commit is durable here but was not confirmed by a replica.
+            Ok(AsyncMessage::Notice(notice)) if notice.code().code().starts_with("57P") => {
+                tracing::debug!("postgres says: {notice}"); // It ends the session, for one of many.
+            }
             Ok(AsyncMessage::Notice(notice)) => {
                 tracing::warn!(code = notice.code().code(), "postgres says: {notice}");
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "lost a connection to postgres");
+                tracing::debug!(%error, "lost a connection to postgres");
                 return;
             }
         }

@@ -16,7 +16,12 @@ pub(super) async fn prepare(connector: &Connector) -> Result<(), OpenError> {
     let shown = connector.target.shown();
     let session = match connecting {
         Ok(connected) => connected.map_err(|error| refused(&error, &shown))?,
-        Err(_) => return Err(OpenError::Unreachable(format!("{shown} does not answer"))),
+        Err(_) => {
+            return Err(OpenError::Unreachable(format!(
+                "{shown} does not answer: are host and port right in --store, and does no firewall \
+                 stand between?"
+            )));
+        }
     };
     let Session { mut client, task, server } = session;
     suitable(&server, &shown)?;
@@ -61,7 +66,14 @@ fn refused(error: &Error, shown: &str) -> OpenError {
             why = format!("{why}: {cause}");
             source = cause.source();
         }
-        return OpenError::Unreachable(format!("{shown} cannot be reached: {why}"));
+        let advice = if why.contains("password missing") {
+            "give one: --store postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+        } else if why.contains("TLS") {
+            "choose another sslmode in --store, or see to the server's certificate"
+        } else {
+            "is the server running, and are host and port right in --store?"
+        };
+        return OpenError::Unreachable(format!("{shown} cannot be reached: {why}; {advice}"));
     };
     let message = answer.message();
     match answer.code().code() {
@@ -70,7 +82,12 @@ fn refused(error: &Error, shown: &str) -> OpenError {
              DATABASE … TO …"
         )),
         "3D000" => OpenError::Unreachable(format!(
-            "{shown} has no such database: create it with createdb, or CREATE DATABASE"
+            "{shown}: there is no database of this name: create it (createdb, or CREATE DATABASE), \
+             or name another in --store"
+        )),
+        "28P01" | "28000" => OpenError::Unreachable(format!(
+            "{shown} does not let this program in: {message}; are user and password right in \
+             --store, and does the server's pg_hba.conf allow them?"
         )),
         _ => OpenError::Unreachable(format!("{shown} does not let this program in: {message}")),
     }

@@ -8,6 +8,10 @@
 //! process does not see it, but the next one might, after a crash. The next transaction is
 //! written over it, and a topic's `open` is such a one: from then on the truth is what is read.
 //!
+//! A full disk is certain too: `SQLITE_FULL` is what writing a frame of the log answers, the mark is
+//! in the last one, and none is written after it (the file system is taken to be safe against torn
+//! overwrites, as by default, so frames are not padded).
+//!
 //! A failed *fsync* is the exception: what the kernel has dropped after it may still be read, and
 //! trying again may wrongly succeed. There the process ends, and the next one reads the disk.
 
@@ -42,10 +46,14 @@ fn attempt(conn: &Connection, batches: &[Arc<Batch>]) -> rusqlite::Result<(Vec<F
             metrics::commits_merged(batches.iter().map(|batch| batch.events.len()).sum());
             Ok((fates, true))
         }
-        Err(error) if !conn.is_autocommit() => Err(error),
+        Err(error) if !conn.is_autocommit() || is_full(&error) => Err(error),
         Err(error) if is_failed_fsync(&error) => end(&error),
         Err(error) => Ok((lost(fates, error), false)),
     }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 fn is_failed_fsync(error: &rusqlite::Error) -> bool {

@@ -20,6 +20,7 @@ impl From<rusqlite::Error> for StoreError {
         let cause = Cause::new(error);
         match code {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(cause),
+            Some(ErrorCode::DiskFull) => Self::Full(cause),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly(cause),
             _ if unreadable => Self::Corrupt(cause),
             _ => Self::Unavailable(cause),

@@ -13,11 +13,11 @@ use super::error::corrupt;
 use super::open::folded;
 use super::read;
 use super::row::{int, position};
-use crate::domain::{Seq, Timestamp, TopicId};
+use crate::domain::{Key, Seq, Timestamp, TopicId};
 use crate::metrics;
-use crate::store::StoreError;
+use crate::store::{StoreError, Touched};
 
-/// Most events of one step.
+/// Most events of one step, and most keys of one that goes by what the writer remembers.
 const STEP_EVENTS: u64 = 5_000;
 /// A step ends with the invalidation at which the invalidated events exceed this.
 const STEP_INVALIDATED_EVENTS: u64 = 20_000;
@@ -25,6 +25,8 @@ const STEP_INVALIDATED_EVENTS: u64 = 20_000;
 pub const STEP_RECORDS: u64 = 1_000;
 
 const NEWEST: &str = include_str!("../../../sql/sqlite/queries/fold_newest.sql");
+const TOUCHED: &str = "INSERT INTO latest (topic, key, newest, standing) VALUES (?1, ?2, ?3, ?3)
+    ON CONFLICT (topic, key) DO UPDATE SET newest = excluded.newest, standing = excluded.newest";
 const RESTAND: &str = include_str!("../../../sql/sqlite/queries/fold_restand.sql");
 const INVALIDATED: &str = "SELECT first_seq, last_seq, by_seq FROM invalidation
     WHERE topic = ?1 AND by_seq > ?2 AND by_seq <= ?3 ORDER BY by_seq";
@@ -32,6 +34,66 @@ const FOLDED: &str = "INSERT INTO fold (topic, seq) VALUES (?1, ?2)
     ON CONFLICT (topic) DO UPDATE SET seq = excluded.seq";
 const EXPIRE: &str = "DELETE FROM idempotency WHERE (topic, key) IN
     (SELECT topic, key FROM idempotency WHERE recorded_at < ?1 LIMIT ?2)";
+
+/// What the writer remembers of a stretch, in order of key and in parts, each a transaction.
+pub struct Parts {
+    after: Option<Seq>,
+    to: Seq,
+    keys: std::iter::Peekable<std::vec::IntoIter<(Key, Seq)>>,
+}
+
+/// Some of the keys; the last part moves the watermark.
+pub struct Part {
+    after: Option<Seq>,
+    keys: Vec<(Key, Seq)>,
+    end: Option<Seq>,
+}
+
+impl Parts {
+    /// Sorts the keys, which takes a moment.
+    pub fn of(Touched { after, new, known }: Touched, to: Seq) -> Self {
+        let mut keys = new;
+        keys.extend(known);
+        keys.sort_unstable();
+        Self { after, to, keys: keys.into_iter().peekable() }
+    }
+
+    /// The next part, where there is one.
+    pub fn next(&mut self) -> Option<Part> {
+        self.keys.peek()?;
+        let keys = self.keys.by_ref().take(STEP_EVENTS as usize).collect();
+        let end = self.keys.peek().is_none().then_some(self.to);
+        Some(Part { after: self.after, keys, end })
+    }
+}
+
+impl Part {
+    /// Brings these keys forward; `false` where the watermark is not where the writer thinks. A
+    /// part that is not the last leaves keys ahead of the watermark, which is no harm: reads go
+    /// down from a key's newest event to the one they want, and the next fold sets them again.
+    pub fn fold(self, conn: &mut Connection, topic: TopicId) -> Result<bool, StoreError> {
+        let begun = Instant::now();
+        let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if folded(&transaction, topic)? != self.after {
+            return Ok(false);
+        }
+        {
+            let mut upsert = transaction.prepare_cached(TOUCHED)?;
+            for (key, seq) in &self.keys {
+                upsert.execute(params![topic.0, key.as_str(), int(seq.0)])?;
+            }
+        }
+        if let Some(end) = self.end {
+            ensure_within(&transaction, topic, end)?;
+            transaction.prepare_cached(FOLDED)?.execute(params![topic.0, int(end.0)])?;
+        }
+        transaction.commit()?;
+        if let Some(end) = self.end {
+            metrics::folded(end.0 + 1 - self.after.map_or(0, |seq| seq.0 + 1), begun.elapsed());
+        }
+        Ok(true)
+    }
+}
 
 /// Brings the surface one step forward towards `to`, and says how far it is.
 pub fn step(conn: &mut Connection, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
@@ -41,10 +103,7 @@ pub fn step(conn: &mut Connection, topic: TopicId, to: Seq) -> Result<Seq, Store
     if let Some(before) = before.filter(|before| *before >= to) {
         return Ok(before);
     }
-    let head = read::bounds(&transaction, topic)?.and_then(|bounds| bounds.head);
-    if head.is_none_or(|head| head.seq < to) {
-        return Err(corrupt("a surface cannot be brought forward beyond its topic's head"));
-    }
+    ensure_within(&transaction, topic, to)?;
     let next = before.map_or(0, |before| before.0 + 1);
     let end = to.0.min(next + STEP_EVENTS - 1);
     let (end, invalidated) = invalidated(&transaction, topic, next, end)?;
@@ -59,6 +118,14 @@ pub fn step(conn: &mut Connection, topic: TopicId, to: Seq) -> Result<Seq, Store
     transaction.commit()?;
     metrics::folded(end + 1 - next, begun.elapsed());
     Ok(Seq(end))
+}
+
+fn ensure_within(conn: &Connection, topic: TopicId, to: Seq) -> Result<(), StoreError> {
+    let head = read::bounds(conn, topic)?.and_then(|bounds| bounds.head);
+    if head.is_none_or(|head| head.seq < to) {
+        return Err(corrupt("a surface cannot be brought forward beyond its topic's head"));
+    }
+    Ok(())
 }
 
 /// The stretches of events that were invalidated by an event from `next` to the end of the step,

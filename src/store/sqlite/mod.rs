@@ -36,7 +36,7 @@ use self::surface::Found;
 use self::writer::{Due, Writer};
 use super::{
     AppendError, EventSourceReader, EventSourceWriter, Facts, OpenError, Opened, Scan, StoreError,
-    SurfaceScan, TopicSummary, Wanted,
+    SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
     Batch, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
@@ -98,7 +98,7 @@ impl SqliteStore {
         loop {
             match self.readers.read(read.clone()).await? {
                 Found::Events(events) => return Ok(events),
-                Found::Behind(topic, to) => self.fold(topic, to).await?,
+                Found::Behind(topic, to) => self.fold(topic, to, None).await?,
             };
         }
     }
@@ -119,7 +119,23 @@ impl EventSourceWriter for SqliteStore {
         self.writer.append(batch)
     }
 
-    async fn fold(&self, topic: TopicId, to: Seq) -> Result<Seq, StoreError> {
+    async fn fold(
+        &self,
+        topic: TopicId,
+        to: Seq,
+        touched: Option<Touched>,
+    ) -> Result<Seq, StoreError> {
+        if let Some(touched) = touched {
+            let parts = tokio::task::spawn_blocking(move || fold::Parts::of(touched, to)).await;
+            let mut parts =
+                parts.map_err(|_| error::corrupt("the keys to be folded cannot be sorted"))?;
+            while let Some(part) = parts.next() {
+                let part = move |conn: &mut Connection| part.fold(conn, topic);
+                if !self.writer.call(Due::Later, part).await? {
+                    break; // The watermark is elsewhere: what is remembered is worth nothing.
+                }
+            }
+        }
         loop {
             let step = move |conn: &mut Connection| fold::step(conn, topic, to);
             let folded = self.writer.call(Due::Later, step).await?;
@@ -212,6 +228,7 @@ impl EventSourceReader for SqliteStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let count = "SELECT count(*) FROM (SELECT 1 FROM topic LIMIT 1)";
-        self.readers.read(move |conn| Ok(conn.query_row(count, [], |_| Ok(()))?)).await
+        self.readers.read(move |conn| Ok(conn.query_row(count, [], |_| Ok(()))?)).await?;
+        self.writer.check().await
     }
 }

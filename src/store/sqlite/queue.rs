@@ -23,9 +23,10 @@ pub const GROUP_EVENTS_MAX: usize = 16_384;
 /// Turns of urgent work for which work that can wait is passed over, at most.
 const PATIENCE: u32 = 8;
 
-/// Something to be done with the write connection, or with the news that there is none. Says
-/// whether the connection can be used further.
-pub type Job = Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> bool + Send>;
+/// Something to be done with the write connection, or with the news that there is none. After an
+/// error the connection is not used further.
+pub type Job =
+    Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> Result<(), StoreError> + Send>;
 
 /// A batch and who waits for its outcome.
 pub struct Append {
@@ -170,7 +171,7 @@ mod tests {
     fn a_job_divides_the_appends_before_it_from_those_after_it() {
         let queue = Queue::default();
         (0..3).for_each(|_| append(&queue));
-        assert!(queue.job(true, Box::new(|_| true)));
+        assert!(queue.job(true, Box::new(|_| Ok(()))));
         (0..70).for_each(|_| append(&queue));
         let order: Vec<_> = (0..4).map(|_| name(queue.take())).collect();
         assert_eq!(order, ["group of 3", "job", "group of 64", "group of 6"]);
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn work_that_can_wait_is_passed_over_but_not_for_ever() {
         let queue = Queue::default();
-        assert!(queue.job(false, Box::new(|_| true)));
+        assert!(queue.job(false, Box::new(|_| Ok(()))));
         (0..64 * 20).for_each(|_| append(&queue));
         let before = (0..).take_while(|_| name(queue.take()) != "job").count();
         assert_eq!(before as u32, PATIENCE);
@@ -189,9 +190,9 @@ mod tests {
     fn a_closed_queue_takes_nothing_and_gives_what_it_has() {
         let queue = Queue::default();
         append(&queue);
-        assert!(queue.job(false, Box::new(|_| true)));
+        assert!(queue.job(false, Box::new(|_| Ok(()))));
         queue.close();
-        assert!(!queue.job(true, Box::new(|_| true)));
+        assert!(!queue.job(true, Box::new(|_| Ok(()))));
         let order: Vec<_> = (0..3).map(|_| name(queue.take())).collect();
         assert_eq!(order, ["group of 1", "job", "none"]);
     }

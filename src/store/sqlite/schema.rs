@@ -130,7 +130,7 @@ fn lock_side_file(path: &Path) -> Result<File, OpenError> {
 
 /// Refuses a file that is no database, that cannot be written, or that is somebody else's.
 fn check_ours(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    let failed = |error: rusqlite::Error| open_error(path, error.into());
+    let failed = |error: rusqlite::Error| open_error(path, error);
     let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(failed)?;
     let objects = "SELECT count(*) FROM sqlite_schema";
@@ -165,7 +165,7 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
 
 fn unfit_error(path: &Path, unfit: Unfit) -> OpenError {
     match unfit {
-        Unfit::Failed(error) => open_error(path, error.into()),
+        Unfit::Failed(error) => open_error(path, error),
         Unfit::Setting(text) => OpenError::Unsuitable(format!(
             "{} cannot be used safely: {text}. Keep it on a local file system",
             path.display()
@@ -173,10 +173,18 @@ fn unfit_error(path: &Path, unfit: Unfit) -> OpenError {
     }
 }
 
-fn open_error(path: &Path, error: StoreError) -> OpenError {
+fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) {
+        return OpenError::Unsuitable(format!(
+            "{} is not a SQLite database: name another file with --store sqlite:PATH, or move this \
+             one away",
+            path.display()
+        ));
+    }
+    let error = StoreError::from(error);
     let text = format!("{} cannot be opened: {error}", path.display());
     match error {
-        StoreError::Unavailable(_) => OpenError::Unreachable(text),
+        StoreError::Unavailable(_) | StoreError::Full(_) => OpenError::Unreachable(text),
         StoreError::ReadOnly(_) => OpenError::MissingRights(text),
         StoreError::Corrupt(_) => OpenError::Unsuitable(text),
     }
@@ -191,6 +199,14 @@ fn io_error(path: &Path, error: &io::Error) -> OpenError {
                  choose another"
             ))
         }
-        _ => OpenError::Unreachable(format!("{path} cannot be made: {error}")),
+        ErrorKind::IsADirectory => OpenError::Unreachable(format!(
+            "{path} is a directory: name a file, such as sqlite:{path}/tidelog.db"
+        )),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::Unreachable(format!(
+            "{path} cannot be made ({error}): make room, or choose another disk"
+        )),
+        _ => OpenError::Unreachable(format!(
+            "{path} cannot be made ({error}): choose another path with --store sqlite:PATH"
+        )),
     }
 }

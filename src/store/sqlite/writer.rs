@@ -2,7 +2,8 @@
 //!
 //! Not here: the order of work (`queue.rs`), what is written (`append.rs`, `fold.rs`, `open.rs`).
 //! Invariants: everything that was taken into the queue is answered; the thread survives every
-//! error and every panic of a job, and goes on with a new connection.
+//! error and every panic of a job, and goes on with a new connection; once a write has failed
+//! because of the store, `check` says so until one has succeeded.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,9 +32,16 @@ pub enum Due {
     Later,
 }
 
+/// Why the last write failed, until one succeeds.
+type Trouble = Arc<Mutex<Option<StoreError>>>;
+
+/// Takes room, more than most commits need, and gives it back.
+const PROBE: &str = "INSERT OR REPLACE INTO probe VALUES (0, zeroblob(1048576)); DELETE FROM probe";
+
 /// The handle. Dropping it lets the thread finish what is queued, and waits for that.
 pub struct Writer {
     queue: Arc<Queue>,
+    trouble: Trouble,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -44,7 +52,8 @@ impl Writer {
     /// When the system has no thread to give.
     pub fn start(place: Place, conn: Connection) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let mut link = Link { place, conn: Some(conn) };
+        let trouble = Trouble::default();
+        let mut link = Link { place, conn: Some(conn), trouble: Arc::clone(&trouble) };
         let taken = Arc::clone(&queue);
         let thread = thread::Builder::new().name("sqlite-writer".into()).spawn(move || {
             metrics::store_connections("write", 1.0);
@@ -54,7 +63,7 @@ impl Writer {
             link.end();
             metrics::store_connections("write", -1.0);
         })?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, trouble, thread: Mutex::new(Some(thread)) })
     }
 
     /// Queues a batch at once, whether or not the future is ever polled.
@@ -80,14 +89,31 @@ impl Writer {
         let (answer, result) = oneshot::channel();
         let job = move |conn: Result<&mut Connection, StoreError>| {
             let result = conn.and_then(work);
-            let usable = result.is_ok();
+            let end = result.as_ref().map(|_| ()).map_err(Clone::clone);
             let _ = answer.send(result); // Nobody need be waiting any more.
-            usable
+            end
         };
         if !self.queue.job(due == Due::InOrder, Box::new(job)) {
             return Err(closed());
         }
         result.await.unwrap_or_else(|_| Err(unavailable("a job of the writer failed")))
+    }
+
+    /// Whether the file can be written. Tries it where the last write failed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if self.trouble.lock().is_none() {
+            return Ok(());
+        }
+        let trouble = Arc::clone(&self.trouble);
+        let probe = move |conn: &mut Connection| {
+            conn.execute_batch(PROBE)?;
+            *trouble.lock() = None;
+            Ok(())
+        };
+        self.call(Due::InOrder, probe).await
     }
 
     /// Ends the thread once everything queued has been done.
@@ -118,6 +144,7 @@ fn closed() -> StoreError {
 struct Link {
     place: Place,
     conn: Option<Connection>,
+    trouble: Trouble,
 }
 
 impl Link {
@@ -126,11 +153,14 @@ impl Link {
             Work::Group(appends) => self.commit(appends),
             Work::Job(job) => {
                 let run = AssertUnwindSafe(|| job(self.connection()));
-                let usable = catch_unwind(run).unwrap_or_else(|_| {
+                let end = catch_unwind(run).unwrap_or_else(|_| {
                     tracing::error!("a job of the sqlite writer panicked");
-                    false
+                    Err(unavailable("a job of the writer panicked"))
                 });
-                self.keep_if(usable);
+                if let Err(error) = &end {
+                    self.note(error);
+                }
+                self.keep_if(end.is_ok());
             }
         }
     }
@@ -147,8 +177,26 @@ impl Link {
             (vec![Err(unknown); batches.len()], false)
         });
         self.keep_if(usable);
+        let failure = fates.iter().find_map(|fate| match fate {
+            Err(AppendError::NotWritten(error)) => Some(error.clone()),
+            Err(AppendError::Unknown(cause)) => Some(StoreError::Unavailable(cause.clone())),
+            _ => None,
+        });
+        match failure {
+            Some(error) => self.note(&error),
+            None if fates.iter().any(Result::is_ok) => *self.trouble.lock() = None,
+            None => {}
+        }
         for (append, fate) in appends.into_iter().zip(fates) {
             let _ = append.answer.send(fate); // Nobody need be waiting any more.
+        }
+    }
+
+    /// Something was not written. What makes no sense is not the file's as a whole.
+    fn note(&self, error: &StoreError) {
+        tracing::debug!(%error, "the sqlite writer failed");
+        if !matches!(error, StoreError::Corrupt(_)) {
+            *self.trouble.lock() = Some(error.clone());
         }
     }
 
@@ -156,7 +204,7 @@ impl Link {
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if self.conn.is_none() {
             let conn = self.place.reopen()?;
-            tracing::info!("the sqlite write connection is open again");
+            tracing::debug!("the sqlite write connection is open again");
             self.conn = Some(conn);
         }
         self.conn.as_mut().ok_or_else(closed)
@@ -166,7 +214,7 @@ impl Link {
     fn keep_if(&mut self, usable: bool) {
         let clean = self.conn.as_ref().is_none_or(Connection::is_autocommit);
         if !(usable && clean) {
-            tracing::warn!("the sqlite write connection is given up after an error");
+            tracing::debug!("the sqlite write connection is given up after an error");
             self.conn = None;
         }
     }

@@ -30,7 +30,13 @@ use super::settings::Settings;
 use crate::backoff::Backoff;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
-use crate::store::{AppendError, EventSourceWriter, Wanted};
+use crate::store::{AppendError, EventSourceWriter, StoreError, Touched, Wanted};
+
+/// Keys that are worth a fold while there is other work. Fewer make more folds of hot keys, more
+/// make writing wait for the fold.
+const FOLD_KEYS: usize = 50_000;
+/// Keys that are worth a fold as soon as there is no other work.
+const FOLD_KEYS_IDLE: usize = 5_000;
 
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
@@ -51,6 +57,14 @@ enum Phase {
     Taking,
     /// Batches may be planned.
     Writing(Writing),
+}
+
+/// How far the surface is on its way forward.
+enum Folding {
+    No,
+    /// What was written up to here will be folded as soon as it is durable.
+    Planned(Seq, Touched),
+    Running,
 }
 
 struct Writing {
@@ -74,7 +88,7 @@ pub(super) struct TopicActor {
     in_flight: VecDeque<Flight>,
     flights: u64,
     durable: Option<Durable>,
-    folding: bool,
+    folding: Folding,
     /// Nothing is planned before the surface is folded up to here.
     fold_first: Option<Seq>,
     reported_unfolded: u64,
@@ -82,6 +96,8 @@ pub(super) struct TopicActor {
     one_by_one: usize,
     rejected: Option<u64>,
     backoff: Backoff,
+    /// The last failure of the store was for lack of room.
+    full: bool,
     /// When something was last settled, or work began.
     progress: Instant,
     pump_pending: bool,
@@ -146,12 +162,13 @@ impl TopicActor {
             in_flight: VecDeque::new(),
             flights: 0,
             durable: None,
-            folding: false,
+            folding: Folding::No,
             fold_first: None,
             reported_unfolded: 0,
             one_by_one: 0,
             rejected: None,
             backoff: Backoff::default(),
+            full: false,
             progress: Instant::now(),
             pump_pending: false,
             timer: None,
@@ -304,13 +321,14 @@ impl TopicActor {
                 let flight = self.in_flight.iter_mut().find(|flight| flight.number == number);
                 flight.expect("it is in flight until it is settled").land();
                 self.backoff = Backoff::default();
+                self.full = false;
                 self.settle(ctx);
                 return self.pump(ctx);
             }
             Err(error) => error,
         };
         let topic = self.topic.as_str();
-        tracing::warn!(topic, %error, "a batch was not acknowledged; taking the topic again");
+        tracing::debug!(topic, %error, "a batch was not acknowledged; taking the topic again");
         let (kind, pause) = match &error {
             // Maybe another instance writes here: do not take it back in the same moment.
             AppendError::Refused => ("refused", self.backoff.pause()),
@@ -319,6 +337,9 @@ impl TopicActor {
             AppendError::Unknown(_) => ("unknown", Duration::ZERO),
         };
         metrics::append_error(kind);
+        if let AppendError::NotWritten(error) = &error {
+            self.full = matches!(error, StoreError::Full(_));
+        }
         self.rejected = matches!(error, AppendError::Rejected(_)).then_some(number);
         let first = self.in_flight.front().is_some_and(|flight| flight.number == number);
         if first && !matches!(error, AppendError::Unknown(_)) {
@@ -346,7 +367,11 @@ impl TopicActor {
             self.queue.settle(flight.commands);
         }
         self.report_unfolded(self.unfolded());
-        if self.unfolded() > self.settings.unfolded_events_max as u64 / 2 {
+        self.fold_planned(ctx);
+        let enough = if self.queue.is_empty() { FOLD_KEYS_IDLE } else { FOLD_KEYS };
+        if self.memory.keys.waiting() >= enough
+            || self.unfolded() > self.settings.unfolded_events_max as u64 / 2
+        {
             self.fold(ctx);
         } else if self.queue.is_empty() {
             self.set_timer(ctx);
@@ -356,19 +381,46 @@ impl TopicActor {
     /// Brings the surface forward, in the background.
     pub(super) fn fold(&mut self, ctx: &mut Context<Self>) {
         let (Phase::Writing(writing), Some(durable)) = (&self.phase, self.durable) else { return };
-        if self.folding || self.memory.keys.folded() >= Some(durable.head.seq) {
+        let folded = self.memory.keys.folded();
+        if !matches!(self.folding, Folding::No) || folded >= Some(durable.head.seq) {
             return;
         }
-        self.folding = true;
+        if self.fold_first > folded {
+            // Which keys were touched is not remembered.
+            return self.fold_to(durable.head.seq, None, ctx);
+        }
+        let invalidating = |flight: &Flight| !flight.batch.invalidations.is_empty();
+        if let Some(head) = writing.planner.head()
+            && !self.in_flight.back().is_some_and(invalidating)
+        {
+            self.folding = Folding::Planned(head.seq, self.memory.keys.plan_fold(head.seq));
+            self.fold_planned(ctx);
+        }
+    }
+
+    /// What is remembered of keys is as of the planned head: it has to be durable first.
+    fn fold_planned(&mut self, ctx: &mut Context<Self>) {
+        let durable = self.durable.map(|durable| durable.head.seq);
+        match std::mem::replace(&mut self.folding, Folding::No) {
+            Folding::Planned(to, touched) if durable >= Some(to) => {
+                self.fold_to(to, Some(touched), ctx);
+            }
+            folding => self.folding = folding,
+        }
+    }
+
+    fn fold_to(&mut self, to: Seq, touched: Option<Touched>, ctx: &mut Context<Self>) {
+        let Phase::Writing(writing) = &self.phase else { return };
+        self.folding = Folding::Running;
         let (store, id, life) = (Arc::clone(&self.store), writing.id, self.life);
-        let fold = async move { store.fold(id, durable.head.seq).await };
+        let fold = async move { store.fold(id, to, touched).await };
         ctx.spawn(fold.into_actor(self).map(move |folded, actor, ctx| {
             if actor.life != life {
                 return;
             }
             match folded {
                 Ok(seq) => {
-                    actor.folding = false;
+                    actor.folding = Folding::No;
                     actor.memory.keys.folded_to(seq);
                     actor.report_unfolded(actor.unfolded());
                     actor.pump(ctx);
@@ -377,7 +429,7 @@ impl TopicActor {
                     actor.store_failed("fold", &error);
                     ctx.run_later(actor.backoff.pause(), move |actor, ctx| {
                         if actor.life == life {
-                            actor.folding = false;
+                            actor.folding = Folding::No;
                             actor.pump(ctx);
                         }
                     });

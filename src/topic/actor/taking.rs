@@ -9,7 +9,7 @@ use super::super::flight::Flight;
 use super::super::memory::Memory;
 use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
-use super::{Phase, TopicActor, Writing};
+use super::{Folding, Phase, TopicActor, Writing};
 use crate::backoff::Backoff;
 use crate::domain::Planner;
 use crate::metrics;
@@ -99,8 +99,10 @@ impl TopicActor {
     fn not_taken(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
         self.store_failed("taking the topic", error);
         match error {
-            StoreError::Unavailable(_) if self.queue.is_empty() => self.new_life(Phase::Idle),
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Full(_) if self.queue.is_empty() => {
+                self.new_life(Phase::Idle);
+            }
+            StoreError::Unavailable(_) | StoreError::Full(_) => {
                 let pause = self.backoff.pause();
                 self.take(pause, ctx);
             }
@@ -119,23 +121,27 @@ impl TopicActor {
     fn new_life(&mut self, phase: Phase) {
         self.life += 1;
         self.phase = phase;
-        self.folding = false;
+        self.folding = Folding::No;
         self.fold_first = None;
         self.memory = Memory::new(None, false);
         self.report_unfolded(0);
     }
 
-    pub(super) fn store_failed(&self, doing: &'static str, error: &StoreError) {
+    /// Something failed because of the store. That it is lost is told once for all topics
+    /// (`store/watched.rs`).
+    pub(super) fn store_failed(&mut self, doing: &'static str, error: &StoreError) {
         let kind = match error {
             StoreError::Unavailable(_) => "unavailable",
+            StoreError::Full(_) => "full",
             StoreError::ReadOnly(_) => "read_only",
             StoreError::Corrupt(_) => "corrupt",
         };
         metrics::store_error(kind);
+        self.full = matches!(error, StoreError::Full(_));
         let topic = self.topic.as_str();
         match error {
             StoreError::Corrupt(_) => tracing::error!(topic, doing, %error, "the store failed"),
-            _ => tracing::warn!(topic, doing, %error, "the store failed"),
+            _ => tracing::debug!(topic, doing, %error, "the store failed"),
         }
     }
 }

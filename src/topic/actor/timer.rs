@@ -10,6 +10,10 @@ use super::TopicActor;
 /// A topic without work for this long has its surface brought forward: while there is work, its
 /// memory serves as well, and the store has better things to do.
 const QUIET: Duration = Duration::from_secs(1);
+/// The same, where fewer keys wait than are worth a fold: with thousands of topics that are
+/// written now and then, their folds would otherwise be most of the store's work.
+const VERY_QUIET: Duration = Duration::from_secs(30);
+const FOLD_KEYS_QUIET: usize = 1_000;
 
 impl TopicActor {
     /// One timer at a time: it looks after what waits too long, and ends the actor when nothing
@@ -17,7 +21,7 @@ impl TopicActor {
     pub(super) fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let due = match self.queue.oldest() {
             Some(oldest) => oldest.max(self.progress) + self.settings.write_timeout,
-            None if self.unfolded() > 0 => Instant::now() + QUIET,
+            None if self.unfolded() > 0 => Instant::now() + self.fold_after(),
             None => self.progress + self.settings.topic_idle,
         };
         match self.timer {
@@ -33,16 +37,22 @@ impl TopicActor {
         self.timer = Some((handle, due));
     }
 
+    fn fold_after(&self) -> Duration {
+        let few = self.memory.keys.waiting() < FOLD_KEYS_QUIET;
+        if few { VERY_QUIET.min(self.settings.topic_idle / 2) } else { QUIET }
+    }
+
     fn timer(&mut self, ctx: &mut Context<Self>) {
         let quiet = self.progress.elapsed();
         match self.queue.oldest() {
             Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {
                 let topic = self.topic.as_str();
-                tracing::warn!(topic, "no progress in time; answering all that waits as failed");
-                self.give_up(&WriteError::Unavailable);
+                tracing::debug!(topic, "no progress in time; answering all that waits as failed");
+                let why = if self.full { WriteError::Full } else { WriteError::Unavailable };
+                self.give_up(&why);
             }
             Some(_) => {}
-            None if quiet >= QUIET && self.unfolded() > 0 => self.fold(ctx),
+            None if quiet >= self.fold_after() && self.unfolded() > 0 => self.fold(ctx),
             None if quiet < self.settings.topic_idle => {}
             None if self
                 .registry

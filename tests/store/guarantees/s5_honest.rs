@@ -103,7 +103,7 @@ async fn a_closed_store_says_so(mut stand: Stand) {
     assert!(unavailable(closed.writer.open(topic).await.expect_err("closed")));
     let facts = closed.writer.facts(writer.id(), marks(0..1)).await;
     assert!(unavailable(facts.expect_err("closed")));
-    assert!(unavailable(closed.writer.fold(writer.id(), Seq(0)).await.expect_err("closed")));
+    assert!(unavailable(closed.writer.fold(writer.id(), Seq(0), None).await.expect_err("closed")));
     assert!(unavailable(closed.reader.head(topic).await.expect_err("closed")));
     let events = closed.reader.events(topic, everything()).await;
     assert!(unavailable(events.expect_err("closed")));

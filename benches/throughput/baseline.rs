@@ -1,0 +1,81 @@
+//! Two services to compare with, on the same HTTP server: an echo (what HTTP itself costs), and
+//! what a user would write instead of Tidelog: one INSERT a request through a pool, without
+//! ordering, de-duplication or surface. The benchmark runs itself with `--serve` for them.
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use deadpool_postgres::{Config, Pool, PoolConfig, Runtime};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio_postgres::NoTls;
+
+/// Connections of the service that inserts.
+const POOL: usize = 32;
+
+#[derive(Deserialize)]
+struct Event {
+    key: String,
+    data: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Ack {
+    id: i64,
+}
+
+async fn echo(body: web::Bytes) -> HttpResponse {
+    HttpResponse::Created().content_type("application/json").body(body)
+}
+
+const ONE: &str = "INSERT INTO plain_event (key, data) VALUES ($1, $2) RETURNING id";
+const MANY: &str = "INSERT INTO plain_event (key, data)
+    SELECT * FROM unnest($1::text[], $2::text[]) RETURNING id";
+
+async fn insert(pool: web::Data<Pool>, event: web::Json<Event>) -> actix_web::Result<HttpResponse> {
+    let row = async {
+        let client = pool.get().await.map_err(|error| error.to_string())?;
+        let statement = client.prepare_cached(ONE).await.map_err(|error| error.to_string())?;
+        let data = event.data.get();
+        client.query_one(&statement, &[&event.key, &data]).await.map_err(|error| error.to_string())
+    };
+    let row = row.await.map_err(actix_web::error::ErrorServiceUnavailable)?;
+    Ok(HttpResponse::Created().json(Ack { id: row.get(0) }))
+}
+
+async fn insert_many(pool: web::Data<Pool>, body: web::Bytes) -> actix_web::Result<HttpResponse> {
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let events: Vec<Event> = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
+    let keys: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
+    let data: Vec<&str> = events.iter().map(|event| event.data.get()).collect();
+    let rows = async {
+        let client = pool.get().await.map_err(|error| error.to_string())?;
+        let statement = client.prepare_cached(MANY).await.map_err(|error| error.to_string())?;
+        client.query(&statement, &[&keys, &data]).await.map_err(|error| error.to_string())
+    };
+    let rows = rows.await.map_err(actix_web::error::ErrorServiceUnavailable)?;
+    let acks: Vec<Ack> = rows.iter().map(|row| Ack { id: row.get(0) }).collect();
+    Ok(HttpResponse::Created().json(acks))
+}
+
+/// Serves until it is killed; says on standard error where.
+pub async fn serve(url: Option<String>) -> std::io::Result<()> {
+    let config = Config { url: url.clone(), pool: Some(PoolConfig::new(POOL)), ..Config::new() };
+    let pool = config.create_pool(Some(Runtime::Tokio1), NoTls).map_err(std::io::Error::other)?;
+    if url.is_some() {
+        let client = pool.get().await.map_err(std::io::Error::other)?;
+        let table = "CREATE TABLE plain_event (id bigserial PRIMARY KEY, key text NOT NULL,
+            data text NOT NULL, recorded_at timestamptz NOT NULL DEFAULT now())";
+        client.batch_execute(table).await.map_err(std::io::Error::other)?;
+    }
+    let pool = web::Data::new(pool);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(pool.clone())
+            .app_data(web::PayloadConfig::new(64 << 20))
+            .route("/echo", web::post().to(echo))
+            .route("/insert", web::post().to(insert))
+            .route("/insert-many", web::post().to(insert_many))
+    });
+    let server = server.bind("127.0.0.1:0")?;
+    eprintln!("listening on http://{}/", server.addrs()[0]);
+    server.run().await
+}
