@@ -1,10 +1,12 @@
-//! A service of its own, killed and started again under a client.
+//! A service of its own, killed or told to end, and started again under a client.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use futures::{StreamExt as _, stream};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tidelog::client::{StreamOptions, event};
 use tidelog::domain::{Seq, TransactionNo};
@@ -39,6 +41,12 @@ impl Tidelog {
         self.process.kill().expect("it is there");
         self.process.wait().expect("it ends");
     }
+
+    /// Lets it drain.
+    fn terminate(&mut self) {
+        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).expect("it is there");
+        assert!(self.process.wait().expect("it ends").success());
+    }
 }
 
 impl Drop for Tidelog {
@@ -71,7 +79,12 @@ async fn a_stream_outlives_the_service_and_is_written_once_in_order() {
         assert_eq!(ack.transaction, Some(TransactionNo(acked)));
         acked += 1;
         if acked % (LINES / (KILLS + 1)) == 0 && acked < LINES {
-            service.kill();
+            let drains = (acked / (LINES / (KILLS + 1))).is_multiple_of(2);
+            if drains {
+                service.terminate()
+            } else {
+                service.kill()
+            }
             service = Tidelog::start(&store, &address);
         }
     }
