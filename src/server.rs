@@ -12,6 +12,7 @@ use actix_web::web::Data;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreUrl};
@@ -19,6 +20,7 @@ use crate::domain::Timestamp;
 use crate::http;
 use crate::http::app::{App, Limits};
 use crate::http::auth::Guard;
+use crate::http::problem::ErrorCode;
 use crate::metrics;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{self, PostgresStore};
@@ -27,7 +29,9 @@ use crate::store::watched::Watched;
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
 use crate::topic::{Settings, Topics};
 
-/// How often samples of histograms are put away, callers forgotten and the store asked.
+/// How often samples of histograms are put away: a scrape has to wait for those that are not.
+const UPKEEP: Duration = Duration::from_millis(250);
+/// How often callers are forgotten and the store is asked.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often old idempotency records are forgotten.
 const EXPIRY: Duration = Duration::from_secs(600);
@@ -46,6 +50,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     // TLS to PostgreSQL; there is one provider in this program, so this cannot be a second call.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = metrics::install().context("metrics cannot be recorded")?;
+    ErrorCode::ALL.iter().for_each(|code| metrics::http_problems(code.code(), 0));
     actix_web::rt::System::new().block_on(serve(config, metrics))
 }
 
@@ -61,7 +66,8 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
     let server = http::serve(app.clone(), listener, config.workers, config.shutdown_timeout)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
-    let housekeeping = actix_web::rt::spawn(keep_house(app.clone(), Arc::clone(&writer), metrics));
+    let housekeeping = actix_web::rt::spawn(keep_house(app.clone(), Arc::clone(&writer)));
+    let upkeep = actix_web::rt::spawn(put_samples_away(metrics));
     tracing::info!(url = %format!("http://{address}"), store = %config.store, "listening");
     if config.is_open_to_others() {
         tracing::warn!(
@@ -83,6 +89,7 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
     handle.stop(true).await;
     serving.await.context("the HTTP server failed")?.context("the HTTP server failed")?;
     housekeeping.abort();
+    upkeep.abort();
     drop(topics);
     writer.close().await;
     tracing::info!("stopped");
@@ -122,8 +129,12 @@ pub async fn open(config: &Config) -> Result<Store, OpenError> {
         }
         StoreUrl::Postgres(url) => {
             let (lanes, readers) = (config.postgres_lanes, config.postgres_readers);
-            let settings =
-                postgres::Config { lanes, readers, ..postgres::Config::new(url.expose()) };
+            let settings = postgres::Config {
+                lanes,
+                readers,
+                append_timeout: config.write_timeout,
+                ..postgres::Config::new(url.expose())
+            };
             PostgresStore::connect(&settings).await.map(halves)
         }
     }
@@ -177,13 +188,21 @@ pub fn app(
     }
 }
 
-async fn keep_house(app: Data<App>, writer: Arc<dyn EventSourceWriter>, metrics: PrometheusHandle) {
+async fn put_samples_away(metrics: PrometheusHandle) {
+    let mut upkeep = tokio::time::interval(UPKEEP);
+    upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        upkeep.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+async fn keep_house(app: Data<App>, writer: Arc<dyn EventSourceWriter>) {
     let mut often = tokio::time::interval(HOUSEKEEPING);
     let mut seldom = tokio::time::interval(EXPIRY);
     loop {
         tokio::select! {
             _ = often.tick() => {
-                metrics.run_upkeep();
                 app.guard.forget_quiet_callers();
                 let ping = tokio::time::timeout(HOUSEKEEPING, app.reader.ping()).await;
                 metrics::store_up(ping.is_ok_and(|ping| ping.is_ok()));

@@ -56,24 +56,33 @@ async fn insert_many(pool: web::Data<Pool>, body: web::Bytes) -> actix_web::Resu
     Ok(HttpResponse::Created().json(acks))
 }
 
+async fn pool(url: String) -> std::io::Result<Pool> {
+    let config = Config { url: Some(url), pool: Some(PoolConfig::new(POOL)), ..Config::new() };
+    let pool = config.create_pool(Some(Runtime::Tokio1), NoTls).map_err(std::io::Error::other)?;
+    let client = pool.get().await.map_err(std::io::Error::other)?;
+    let table = "CREATE TABLE plain_event (id bigserial PRIMARY KEY, key text NOT NULL,
+        data text NOT NULL, recorded_at timestamptz NOT NULL DEFAULT now())";
+    client.batch_execute(table).await.map_err(std::io::Error::other)?;
+    drop(client);
+    Ok(pool)
+}
+
 /// Serves until it is killed; says on standard error where.
 pub async fn serve(url: Option<String>) -> std::io::Result<()> {
-    let config = Config { url: url.clone(), pool: Some(PoolConfig::new(POOL)), ..Config::new() };
-    let pool = config.create_pool(Some(Runtime::Tokio1), NoTls).map_err(std::io::Error::other)?;
-    if url.is_some() {
-        let client = pool.get().await.map_err(std::io::Error::other)?;
-        let table = "CREATE TABLE plain_event (id bigserial PRIMARY KEY, key text NOT NULL,
-            data text NOT NULL, recorded_at timestamptz NOT NULL DEFAULT now())";
-        client.batch_execute(table).await.map_err(std::io::Error::other)?;
-    }
-    let pool = web::Data::new(pool);
+    let pool = match url {
+        Some(url) => Some(web::Data::new(pool(url).await?)),
+        None => None,
+    };
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(pool.clone())
+        let app = App::new()
             .app_data(web::PayloadConfig::new(64 << 20))
             .route("/echo", web::post().to(echo))
             .route("/insert", web::post().to(insert))
-            .route("/insert-many", web::post().to(insert_many))
+            .route("/insert-many", web::post().to(insert_many));
+        match &pool {
+            Some(pool) => app.app_data(pool.clone()),
+            None => app,
+        }
     });
     let server = server.bind("127.0.0.1:0")?;
     eprintln!("listening on http://{}/", server.addrs()[0]);

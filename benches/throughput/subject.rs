@@ -100,7 +100,7 @@ impl Process {
     pub fn tidelog(store: &str, dir: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidelog"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]);
-        Self::told(command.args(["--log-format", "json", "--log-filter", "info"]).current_dir(dir))
+        Self::told(command.args(["--log-format", "json"]).current_dir(dir))
     }
 
     /// The services of `baseline.rs`.

@@ -33,7 +33,7 @@ settings! {
         /// How long a write may wait for the store before it is answered as failed.
         write_timeout: Duration as Time = "10s" in "100ms" to "10min";
         /// Most events admitted and not yet answered, over all topics. More are refused as
-        /// overloaded.
+        /// overloaded. A quarter of this and of the next two is not for streams.
         queue_events_max: usize as Count = "200000" in "1" to "100000000";
         /// Most bytes admitted and not yet answered, over all topics. More are refused as
         /// overloaded.

@@ -16,7 +16,7 @@ use super::command::{
 };
 use super::event::{Content, Event, EventBody, Invalidation, Timestamp};
 use super::merkle::Frontier;
-use super::names::{IdempotencyKey, Key, ProducerId};
+use super::names::{Fingerprint, IdempotencyKey, Key, ProducerId};
 use super::position::{Epoch, Head, Seq, TransactionNo, Version};
 
 /// What the rules need to know of a key, as of the planned head.
@@ -34,7 +34,7 @@ pub struct Standing {
     /// Where it is.
     pub version: Version,
     /// [`super::ContentHash::fingerprint`] of its hash.
-    pub hash: [u8; 32],
+    pub hash: Fingerprint,
 }
 
 /// How far a producer has come; zero for one never seen.

@@ -94,6 +94,31 @@ impl Content {
             + self.event_type.as_ref().map_or(0, |t| t.as_str().len())
             + self.metadata.as_ref().map_or(0, |m| m.as_str().len())
     }
+
+    /// Memory that it takes while it waits to be written, in bytes: its own, and that of the
+    /// event which it becomes.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.size() + size_of::<Self>() + size_of::<Event>()
+    }
+
+    /// The same in memory of its own, apart from the buffer that it came in.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            key: self.key.detached(),
+            hash: self.hash.detached(),
+            event_type: self.event_type.as_ref().map(EventType::detached),
+            data: match &self.data {
+                Data::Json(json) => Data::Json(json.detached()),
+                Data::Binary(bytes, content_type) => {
+                    Data::Binary(Bytes::copy_from_slice(bytes), content_type.detached())
+                }
+            },
+            metadata: self.metadata.as_ref().map(Json::detached),
+            digest: self.digest,
+        }
+    }
 }
 
 /// Says that an earlier transaction was wrong.

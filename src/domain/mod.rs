@@ -39,7 +39,7 @@ pub use decide::{
 pub use event::{Content, Data, Digest, Event, EventBody, Invalidation, ReadEvent, Timestamp};
 pub use merkle::{Frontier, Root};
 pub use names::{
-    ContentHash, ContentType, EventType, IdempotencyKey, Json, Key, NameError, ProducerId, Reason,
-    TopicName,
+    ContentHash, ContentType, EventType, Fingerprint, IdempotencyKey, Json, Key, NameError,
+    ProducerId, Reason, TopicName,
 };
 pub use position::{Epoch, Head, Seq, TransactionNo, Version};

@@ -91,13 +91,6 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The same key in memory of its own. A parsed key shares the buffer of the request that it
-    /// came in; what outlives the request must not keep that whole buffer alive.
-    #[must_use]
-    pub fn detached(&self) -> Self {
-        Self(ByteString::from(&*self.0))
-    }
 }
 
 /// Content hash of an event: 1–255 bytes. Where the producer sends none it is the lowercase hex
@@ -161,16 +154,33 @@ impl ContentHash {
         }
     }
 
-    /// 32 bytes that are equal exactly when the hashes are (short of a collision of SHA-256).
+    /// The same in memory of its own.
     #[must_use]
-    pub fn fingerprint(&self) -> [u8; 32] {
+    pub fn detached(&self) -> Self {
         match &self.0 {
-            HashText::Sha256(digest) => *digest,
-            HashText::Other(text) => {
-                Sha256::new().chain_update(b"tidelog hash\0").chain_update(text).finalize().into()
-            }
+            HashText::Sha256(_) => self.clone(),
+            HashText::Other(text) => Self(HashText::Other(ByteString::from(&**text))),
         }
     }
+
+    /// The hash in little space, for comparing.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        match &self.0 {
+            HashText::Sha256(digest) => Fingerprint::Digest(*digest),
+            HashText::Other(text) => Fingerprint::Text(Sha256::digest(text).into()),
+        }
+    }
+}
+
+/// Equal exactly when the hashes are (short of a collision of SHA-256). A hash that is a digest
+/// never equals one that only has such a digest: a client may choose its hashes and its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// The SHA-256 that the hash is.
+    Digest([u8; 32]),
+    /// The SHA-256 of the hash's text.
+    Text([u8; 32]),
 }
 
 /// The kind of an event, in the producer's words: 1–255 bytes of UTF-8 without U+0000.
@@ -348,6 +358,20 @@ fn nested_deeper(json: &[u8], max: usize) -> bool {
     false
 }
 
+macro_rules! detached {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The same in memory of its own. What was parsed shares the buffer of the request that
+            /// it came in; what outlives the request must not keep that whole buffer alive.
+            #[must_use]
+            pub fn detached(&self) -> Self {
+                Self(ByteString::from(&*self.0))
+            }
+        }
+    )*};
+}
+detached!(Key, EventType, ContentType, Json);
+
 macro_rules! shown_as_text {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -408,6 +432,17 @@ mod tests {
         assert_eq!(hash(&hex).text(), hex);
         assert_ne!(hash("a").fingerprint(), hash("b").fingerprint());
         assert_eq!(hash("a").fingerprint(), hash("a").fingerprint());
+    }
+
+    /// Found by a review: who sends the very bytes that another's hash is digested from got that
+    /// hash's fingerprint.
+    #[test]
+    fn no_data_has_the_fingerprint_of_a_hash_that_a_producer_chose() {
+        let chosen = ContentHash::parse("chosen".into()).expect("a hash").fingerprint();
+        for data in ["chosen", "tidelog hash\0chosen"] {
+            let of_data = ContentHash::of_digest(Sha256::digest(data).into());
+            assert_ne!(of_data.fingerprint(), chosen, "{data:?}");
+        }
     }
 
     #[test]

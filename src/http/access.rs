@@ -59,6 +59,7 @@ struct Answered {
 
 /// A request, until it has ended. Its line is written when this is dropped.
 pub(super) struct Line {
+    _active: metrics::ActiveRequest,
     began: Instant,
     id: String,
     method: &'static str,
@@ -73,10 +74,10 @@ pub(super) struct Line {
 impl Line {
     /// A request begins.
     pub(super) fn begin(request: &ServiceRequest, id: String, progress: Rc<Progress>) -> Self {
-        metrics::http_begun();
         let method = method_label(request.method());
         let (began, path) = (Instant::now(), request.path().to_owned());
-        Self { began, id, method, path, progress, answered: None, lines: 0, end: None }
+        let _active = metrics::ActiveRequest::begin();
+        Self { _active, began, id, method, path, progress, answered: None, lines: 0, end: None }
     }
 
     /// It has an answer, whose body may still have to be sent.

@@ -11,19 +11,22 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::stream;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::access::Progress;
 use super::app::App;
 use super::auth::Writing;
 use super::body::{Body, Lines, Piece};
-use super::headers::{Media, content_type, header, idempotency_key, precondition};
+use super::headers::{Media, content_type, header, idempotency_key, no_producer_but, precondition};
+use super::keep::keep_commands;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
@@ -40,6 +43,9 @@ const CHUNK_LINES: usize = 256;
 const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks submitted whose acks have not been taken by the client.
 const CHUNKS_OPEN: usize = 64;
+
+/// How long an answer waits for the end of a body of known length.
+const READ_FIRST: Duration = Duration::from_millis(50);
 
 /// Which acks the client wants to see.
 #[derive(Clone, Copy)]
@@ -78,9 +84,15 @@ pub(super) async fn append(
     }
     let (chunks, answers) = mpsc::channel(CHUNKS_OPEN);
     let lines = Lines::new(body, app.clone());
-    let intake =
-        Intake { app: app.clone(), session, producer, chunks, line: 0, draft: Draft::new() };
+    let (unread, read) = oneshot::channel();
+    let unread = Some(unread);
+    let draft = Draft::new();
+    let intake = Intake { app: app.clone(), session, producer, chunks, line: 0, draft, unread };
     actix_web::rt::spawn(intake.run(lines));
+    if request.headers().contains_key(CONTENT_LENGTH) {
+        // An answer that begins before its request has ended costs the client its connection.
+        let _ = tokio::time::timeout(READ_FIRST, read).await;
+    }
     let (request_id, progress) = (request_id(&request), Progress::of(&request));
     let answer = Answer { app, topic, acks, answers, request_id, progress, summary: None };
     let pieces = stream::unfold(answer, |mut answer| async move {
@@ -92,6 +104,7 @@ pub(super) async fn append(
 
 /// `Producer-Id`, `Producer-Epoch`, `Producer-Seq`: the first line of this request.
 fn producer(request: &HttpRequest) -> Result<Option<ProducerLine>, Problem> {
+    no_producer_but(request, &["producer-id", "producer-epoch", "producer-seq"])?;
     let bad = |detail: &str| Problem::new(ErrorCode::Malformed, detail);
     let number = |name: &str| -> Result<Option<u64>, Problem> {
         let Some(text) = header(request, name)? else { return Ok(None) };
@@ -127,6 +140,7 @@ enum Chunk {
 struct Draft {
     commands: Vec<Command>,
     lines: Vec<(u64, bool)>,
+    /// Bytes received for it, empty lines included.
     bytes: usize,
 }
 
@@ -159,6 +173,8 @@ struct Intake {
     /// The lines seen so far, empty ones included.
     line: u64,
     draft: Draft,
+    /// Dropped when no more will be read.
+    unread: Option<oneshot::Sender<()>>,
 }
 
 impl Intake {
@@ -168,6 +184,7 @@ impl Intake {
             Err(Stop::Failed(problem)) => Chunk::Failed(Box::new(problem)),
             Err(Stop::Gone) => return,
         };
+        self.unread = None;
         // What came before a bad line is written.
         let end = match self.submit().await {
             Ok(()) => end,
@@ -192,7 +209,9 @@ impl Intake {
                         self.take(piece.slice(from..end)).await?;
                         from = end + 1;
                     }
-                    self.submit().await?;
+                    if !lines.has_more() {
+                        self.submit().await?;
+                    }
                 }
                 Piece::End(last) => {
                     if !last.is_empty() {
@@ -206,11 +225,11 @@ impl Intake {
 
     async fn take(&mut self, line: Bytes) -> Result<(), Stop> {
         self.line += 1;
+        self.draft.bytes += line.len() + 1;
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
         let here = |problem: Problem| Stop::Failed(problem.on_line(self.line));
-        let size = line.len();
         let parsed = submitted::line(line).map_err(|bad| here(bad.into()))?;
         let (events, group) = match parsed {
             Submitted::Event(events) => (events, false),
@@ -224,7 +243,6 @@ impl Intake {
         let write = Write { events, precondition: None, idempotency: None, producer };
         self.draft.commands.push(Command::Write(write));
         self.draft.lines.push((self.line, group));
-        self.draft.bytes += size;
         if self.draft.commands.len() >= CHUNK_LINES || self.draft.bytes >= CHUNK_BYTES {
             self.submit().await?;
         }
@@ -232,8 +250,9 @@ impl Intake {
     }
 
     async fn submit(&mut self) -> Result<(), Stop> {
-        let draft = std::mem::replace(&mut self.draft, Draft::new());
+        let mut draft = std::mem::replace(&mut self.draft, Draft::new());
         let Some((first, _)) = draft.lines.first().copied() else { return Ok(()) };
+        keep_commands(&mut draft.commands, draft.bytes);
         // Room for the answer first: who does not read his acks writes nothing either.
         let room = self.chunks.clone().reserve_owned().await.map_err(|_| Stop::Gone)?;
         match self.session.submit(draft.commands).await {

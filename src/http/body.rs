@@ -44,6 +44,8 @@ pub(super) struct Body {
     source: Source,
     /// Bytes received, of a compressed body.
     received: Rc<Cell<u64>>,
+    /// Where to decompress to. Pieces share it, so that small ones do not take the space of large.
+    space: BytesMut,
     /// Bytes decompressed.
     inflated: u64,
 }
@@ -83,7 +85,7 @@ impl Body {
             }
             Some(_) => return Err(unsupported()),
         };
-        Ok(Self { source, received, inflated: 0 })
+        Ok(Self { source, received, space: BytesMut::new(), inflated: 0 })
     }
 
     /// The next piece; `None` at the proper end.
@@ -93,8 +95,8 @@ impl Body {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let piece = match &mut self.source {
             Source::Plain(pieces) => pieces.next().await.transpose(),
-            Source::Gzip(decoder) => inflate(decoder).await,
-            Source::Zstd(decoder) => inflate(decoder).await,
+            Source::Gzip(decoder) => inflate(decoder, &mut self.space).await,
+            Source::Zstd(decoder) => inflate(decoder, &mut self.space).await,
             Source::Ended => Ok(None),
         };
         let piece = piece.map_err(|error| {
@@ -160,10 +162,15 @@ impl Body {
     }
 }
 
-async fn inflate(decoder: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
-    let mut piece = BytesMut::with_capacity(PIECE);
-    let count = decoder.read_buf(&mut piece).await?;
-    Ok((count > 0).then(|| piece.freeze()))
+async fn inflate(
+    decoder: &mut (impl AsyncRead + Unpin),
+    space: &mut BytesMut,
+) -> io::Result<Option<Bytes>> {
+    if space.capacity() < PIECE / 8 {
+        *space = BytesMut::with_capacity(PIECE);
+    }
+    let count = decoder.read_buf(space).await?;
+    Ok((count > 0).then(|| space.split().freeze()))
 }
 
 fn unsupported() -> Problem {
@@ -187,6 +194,8 @@ pub(super) struct Lines {
     body: Body,
     /// The begin of a line whose end has not come yet.
     begun: BytesMut,
+    /// Whole lines that have come behind the end of that one.
+    rest: Option<Bytes>,
     app: Data<App>,
 }
 
@@ -200,15 +209,24 @@ pub(super) enum Piece {
 
 impl Lines {
     pub(super) fn new(body: Body, app: Data<App>) -> Self {
-        Self { body, begun: BytesMut::new(), app }
+        Self { body, begun: BytesMut::new(), rest: None, app }
     }
 
-    /// The next whole lines, as soon as there are any.
+    /// Whether the next lines are there already.
+    pub(super) fn has_more(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// The next whole lines, as soon as there are any. A line that came in pieces comes alone: the
+    /// lines behind it shall not keep it alive.
     ///
     /// # Errors
     /// `too-large` for a line, `request-timeout`, `malformed`, `shutting-down`: no more lines can
     /// be read.
     pub(super) async fn next(&mut self) -> Result<Piece, Problem> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Piece::Lines(rest));
+        }
         loop {
             let idle = self.app.limits.stream_idle_timeout;
             let in_time = tokio::time::timeout(idle, self.body.next());
@@ -217,12 +235,8 @@ impl Lines {
             let Some(piece) = piece? else {
                 return Ok(Piece::End(self.begun.split().freeze()));
             };
-            let end = memchr::memrchr(b'\n', &piece);
-            if let Some(end) = end {
-                let lines = piece.slice(..=end);
-                let begun = std::mem::take(&mut self.begun);
-                self.begun.extend_from_slice(&piece[end + 1..]);
-                return Ok(Piece::Lines(joined(begun, lines)));
+            if let Some(end) = memchr::memrchr(b'\n', &piece) {
+                return Ok(Piece::Lines(self.whole_lines(&piece, end)));
             }
             self.begun.extend_from_slice(&piece);
             self.check_begun()?;
@@ -243,6 +257,19 @@ impl Lines {
         };
         Err(Problem::new(ErrorCode::TooLarge, detail))
     }
+
+    /// What can be given of a piece whose last line feed is at `end`.
+    fn whole_lines(&mut self, piece: &Bytes, end: usize) -> Bytes {
+        let mut line = std::mem::take(&mut self.begun);
+        self.begun.extend_from_slice(&piece[end + 1..]);
+        if line.is_empty() {
+            return piece.slice(..=end);
+        }
+        let first = memchr::memchr(b'\n', piece).unwrap_or(end);
+        self.rest = (first < end).then(|| piece.slice(first + 1..=end));
+        line.extend_from_slice(&piece[..=first]);
+        line.freeze()
+    }
 }
 
 /// Whether a line begins as an event does, and not as `{"events":[…]}`.
@@ -252,13 +279,4 @@ fn is_one_event(line: &[u8]) -> bool {
     let Some(first) = members.trim_ascii_start().strip_prefix(b"\"") else { return false };
     let known = [&b"key\""[..], b"data", b"hash\"", b"type\"", b"metadata\"", b"content_type\""];
     known.iter().any(|name| first.starts_with(name))
-}
-
-/// The begin of a line, and the rest of it with the lines behind.
-fn joined(mut begun: BytesMut, lines: Bytes) -> Bytes {
-    if begun.is_empty() {
-        return lines;
-    }
-    begun.extend_from_slice(&lines);
-    begun.freeze()
 }

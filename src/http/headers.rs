@@ -1,7 +1,7 @@
 //! Request headers, strictly: what is repeated or not understood is an error that names it.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 
 use super::problem::{ErrorCode, Problem};
 use super::query::position;
@@ -114,6 +114,23 @@ pub(super) fn accept_json(request: &HttpRequest) -> Result<(), Problem> {
 pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let key = header(request, "Idempotency-Key")?.map(IdempotencyKey::parse).transpose();
     key.map_err(|error| bad(error.to_string()))
+}
+
+/// Refuses each `Producer-*` header that is not among `honoured`: who sends one counts on being able
+/// to send again.
+///
+/// # Errors
+/// `malformed`.
+pub(super) fn no_producer_but(request: &HttpRequest, honoured: &[&str]) -> Result<(), Problem> {
+    let producers = |name: &&HeaderName| name.as_str().starts_with("producer-");
+    let known = |name: &HeaderName| honoured.iter().any(|known| name == known);
+    match request.headers().keys().filter(producers).find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => Err(bad(format!(
+            "the header {name} means nothing here: a stream of events has Producer-Id, \
+             Producer-Epoch and Producer-Seq; a single request has Idempotency-Key"
+        ))),
+    }
 }
 
 /// `If-Match: "<seq>"` or `If-None-Match: *`.

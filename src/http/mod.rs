@@ -10,6 +10,7 @@ mod body;
 mod events;
 mod failure;
 mod headers;
+mod keep;
 mod observe;
 mod ops;
 mod origin;
@@ -58,6 +59,8 @@ pub fn serve(
         .workers(workers)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(LINGER)
+        // Acks leave in small pieces; Nagle would hold each back until the one before was received.
+        .tcp_nodelay(true)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(shutdown_timeout.as_secs())
         .disable_signals()

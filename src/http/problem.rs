@@ -10,6 +10,7 @@ use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::domain::Head;
+use crate::metrics;
 use crate::wire::head::HeadJson;
 use crate::wire::problem::ProblemJson;
 
@@ -216,9 +217,11 @@ impl Problem {
         self
     }
 
-    /// The JSON body, for an answer or inside a stream.
+    /// The JSON body, for an answer or inside a stream. Counts the problem: it is made once, for
+    /// the client that gets it.
     #[must_use]
     pub fn json<'a>(&'a self, request_id: &'a str) -> ProblemJson<'a> {
+        metrics::http_problems(self.code.code(), 1);
         let (head, expected, epoch) = match self.extra {
             Extra::Nothing | Extra::Allow(_) => (None, None, None),
             Extra::Head(head) => (Some(head.map(HeadJson::from)), None, None),

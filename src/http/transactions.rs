@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 use super::app::Limits;
 use super::auth::Writing;
 use super::body::Body;
-use super::headers::{Media, content_type, idempotency_key, precondition};
+use super::headers::{Media, content_type, idempotency_key, no_producer_but, precondition};
+use super::keep::keep_events;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
 use crate::domain::{
@@ -36,15 +37,18 @@ pub(super) async fn write(
     Query::parse(request.query_string(), &[])?;
     let media = content_type(&request)?;
     let precondition = precondition(&request)?;
+    no_producer_but(&request, &[])?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;
     let idempotency = name.map(|name| idempotency(name, "transaction", media, &body));
-    let events = match media {
+    let received = body.len();
+    let mut events = match media {
         Media::Json => submitted::transaction(body)?,
-        Media::Ndjson => lines(&body)?,
+        Media::Ndjson => lines(body)?,
     };
     check(&events, &app.limits)?;
+    keep_events(&mut events, received);
     let command = Write { events, precondition, idempotency, producer: None };
     let receipt = app.topics.submit(&topic, Command::Write(command)).await?;
     let mut response = written(&receipt);
@@ -59,12 +63,15 @@ pub(super) async fn write_one(
 ) -> Result<HttpResponse, Problem> {
     Query::parse(request.query_string(), &[])?;
     let precondition = precondition(&request)?;
+    no_producer_but(&request, &[])?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;
     let idempotency = name.map(|name| idempotency(name, "event", Media::Json, &body));
-    let events = submitted::event(body)?;
+    let received = body.len();
+    let mut events = submitted::event(body)?;
     check(&events, &app.limits)?;
+    keep_events(&mut events, received);
     let command = Write { events, precondition, idempotency, producer: None };
     let receipt = app.topics.submit(&topic, Command::Write(command)).await?;
     Ok(written(&receipt).json(receipt.acks.first().map(AckJson::from)))
@@ -82,6 +89,7 @@ pub(super) async fn invalidate(
         let detail = "an invalidation takes no If-Match or If-None-Match";
         return Err(Problem::new(ErrorCode::Malformed, detail));
     }
+    no_producer_but(&request, &[])?;
     let name = idempotency_key(&request)?;
     let Writing { app, topic } = writing;
     let body = Body::new(&request, payload)?.whole(&app).await?;
@@ -142,7 +150,7 @@ fn idempotency(key: IdempotencyKey, kind: &str, media: Media, body: &Bytes) -> I
 }
 
 /// A transaction with one event a line. Empty lines are skipped.
-fn lines(body: &Bytes) -> Result<Events, Problem> {
+fn lines(body: Bytes) -> Result<Events, Problem> {
     let mut events = Events::new();
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {

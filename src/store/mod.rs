@@ -107,6 +107,21 @@ pub struct Facts {
     pub marks: Vec<Option<BatchMark>>,
 }
 
+impl Facts {
+    /// Whether everything that was asked is answered.
+    #[must_use]
+    pub fn answer(&self, wanted: &Wanted) -> bool {
+        let replays = || wanted.replays.iter().zip(&self.replays);
+        self.keys.len() == wanted.keys.len()
+            && self.targets.len() == wanted.targets.len()
+            && self.idempotency.len() == wanted.idempotency.len()
+            && self.producers.len() == wanted.producers.len()
+            && self.replays.len() == wanted.replays.len()
+            && replays().all(|(lines, receipts)| receipts.len() == lines.count)
+            && self.marks.len() == wanted.marks.len()
+    }
+}
+
 /// What a writer remembers of the keys written after a fold: by this a store can bring its surface
 /// forward without reading its own log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,20 +3,28 @@
 //! An actor's mailbox is unbounded by itself; these semaphores are its bound. A permit is held
 //! from admission until the answer.
 //!
+//! Streams wait for room, in line, and take every permit that is given back; so a share of each
+//! bound is not for them: a single request, which does not wait, finds room beside any number of
+//! streams.
+//!
 //! Invariant: permits are taken in one order (topic, events, bytes), so that those who wait
 //! cannot wait for each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::outcome::WriteError;
-use crate::domain::Command;
+use crate::domain::{Command, Content};
 use crate::metrics;
 
 /// Bytes are counted in units of this many, so that a count fits a semaphore.
 const UNIT: usize = 256;
+
+/// One part in this many of each bound is kept for single requests.
+const RESERVE: usize = 4;
 
 /// How much commands weigh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +41,7 @@ impl Weight {
             match command {
                 Command::Write(write) => {
                     weight.events += write.events.len();
-                    weight.bytes += write.events.iter().map(|e| e.size()).sum::<usize>();
+                    weight.bytes += write.events.iter().map(Content::footprint).sum::<usize>();
                 }
                 Command::Invalidate(_) | Command::Register(_) => weight.events += 1,
             }
@@ -44,8 +52,8 @@ impl Weight {
 
 /// The bounds over all topics.
 pub(super) struct Admission {
-    events: Bound,
-    bytes: Bound,
+    events: Shared,
+    bytes: Shared,
     topic_events_max: usize,
     /// Admitted and not yet answered; has room for everything.
     unanswered: Bound,
@@ -54,7 +62,44 @@ pub(super) struct Admission {
 
 /// The bound of one topic.
 #[derive(Clone)]
-pub(super) struct TopicAdmission(Bound);
+pub(super) struct TopicAdmission(Shared);
+
+/// A bound that streams may not fill.
+#[derive(Clone)]
+struct Shared {
+    all: Bound,
+    streams: Bound,
+    reserve: usize,
+}
+
+/// A share of a bound, held.
+struct Share {
+    _all: OwnedSemaphorePermit,
+    _stream: Option<OwnedSemaphorePermit>,
+}
+
+impl Shared {
+    fn new(max: usize) -> Self {
+        let reserve = max.div_ceil(RESERVE);
+        Self { all: Bound::new(max), streams: Bound::new(max - reserve.min(max)), reserve }
+    }
+
+    /// For events: a transaction of any size has to get in beside streams, so none weighs more
+    /// than the reserve.
+    fn try_take_events(&self, count: usize) -> Result<Share, WriteError> {
+        self.try_take(count.min(self.reserve))
+    }
+
+    fn try_take(&self, count: usize) -> Result<Share, WriteError> {
+        Ok(Share { _all: self.all.try_take(count)?, _stream: None })
+    }
+
+    async fn take(&self, count: usize) -> Share {
+        let stream = self.streams.take(count).await;
+        let all = self.all.take(count.min(self.streams.max as usize)).await;
+        Share { _all: all, _stream: Some(stream) }
+    }
+}
 
 #[derive(Clone)]
 struct Bound {
@@ -87,20 +132,33 @@ impl Bound {
 /// The right to wait in a queue; given back when it is dropped. Until then the drain waits.
 pub(super) struct Permit {
     weight: Weight,
-    room: Option<[OwnedSemaphorePermit; 3]>,
+    room: Option<Room>,
     _unanswered: OwnedSemaphorePermit,
 }
 
+/// What a permit holds.
+struct Room {
+    /// Of its topic; `None` until it is known that there is room in all.
+    topic: Option<Share>,
+    _events: Share,
+    _bytes: Share,
+}
+
 impl Permit {
-    fn new(
-        weight: Weight,
-        room: [OwnedSemaphorePermit; 3],
-        unanswered: &Bound,
-    ) -> Result<Self, WriteError> {
+    fn new(weight: Weight, room: Room, unanswered: &Bound) -> Result<Self, WriteError> {
         // Only the drain takes all of it; it may have begun since the doors were found open.
         let unanswered = unanswered.try_take(1).map_err(|_| WriteError::ShuttingDown)?;
         metrics::queued(weight.events, weight.bytes);
         Ok(Self { weight, room: Some(room), _unanswered: unanswered })
+    }
+
+    /// Enters a topic's queue at once or not at all.
+    pub(super) fn try_enter(mut self, topic: &TopicAdmission) -> Result<Self, WriteError> {
+        let topic = topic.0.try_take_events(self.weight.events)?;
+        if let Some(room) = &mut self.room {
+            room.topic = Some(topic);
+        }
+        Ok(self)
     }
 
     /// Makes room for others. To be called before the answer is given: who has it and comes
@@ -120,9 +178,10 @@ impl Drop for Permit {
 
 impl Admission {
     pub(super) fn new(events: usize, bytes: usize, topic_events: usize) -> Self {
+        metrics::queue_limits(events, bytes);
         Self {
-            events: Bound::new(events),
-            bytes: Bound::new(bytes.div_ceil(UNIT)),
+            events: Shared::new(events),
+            bytes: Shared::new(bytes.div_ceil(UNIT)),
             topic_events_max: topic_events,
             unanswered: Bound::new(usize::MAX),
             closed: AtomicBool::new(false),
@@ -130,7 +189,7 @@ impl Admission {
     }
 
     pub(super) fn topic(&self) -> TopicAdmission {
-        TopicAdmission(Bound::new(self.topic_events_max))
+        TopicAdmission(Shared::new(self.topic_events_max))
     }
 
     /// Whether anything is admitted at all.
@@ -138,17 +197,14 @@ impl Admission {
         if self.closed.load(Ordering::Acquire) { Err(WriteError::ShuttingDown) } else { Ok(()) }
     }
 
-    /// Admits at once or not at all.
-    pub(super) fn try_admit(
-        &self,
-        topic: &TopicAdmission,
-        weight: Weight,
-    ) -> Result<Permit, WriteError> {
+    /// Admits at once or not at all; [`Permit::try_enter`] comes next. Two steps, so that for
+    /// what is refused here no actor is started.
+    pub(super) fn try_admit(&self, weight: Weight) -> Result<Permit, WriteError> {
         self.check_open()?;
-        let topic = topic.0.try_take(weight.events)?;
-        let events = self.events.try_take(weight.events)?;
+        let events = self.events.try_take_events(weight.events)?;
         let bytes = self.bytes.try_take(weight.bytes.div_ceil(UNIT))?;
-        Permit::new(weight, [topic, events, bytes], &self.unanswered)
+        let room = Room { topic: None, _events: events, _bytes: bytes };
+        Permit::new(weight, room, &self.unanswered)
     }
 
     /// Admits as soon as there is room: back-pressure.
@@ -158,12 +214,16 @@ impl Admission {
         weight: Weight,
     ) -> Result<Permit, WriteError> {
         self.check_open()?;
-        let topic = topic.0.take(weight.events).await;
-        let events = self.events.take(weight.events).await;
-        let bytes = self.bytes.take(weight.bytes.div_ceil(UNIT)).await;
+        let began = Instant::now();
+        let room = Room {
+            topic: Some(topic.0.take(weight.events).await),
+            _events: self.events.take(weight.events).await,
+            _bytes: self.bytes.take(weight.bytes.div_ceil(UNIT)).await,
+        };
+        metrics::admitted(began.elapsed());
         // Those who were waiting when the doors closed do not get in any more.
         self.check_open()?;
-        Permit::new(weight, [topic, events, bytes], &self.unanswered)
+        Permit::new(weight, room, &self.unanswered)
     }
 
     /// Closes the doors and waits until all that was admitted is answered.
@@ -179,19 +239,27 @@ mod tests {
 
     use super::*;
 
+    fn enter(
+        admission: &Admission,
+        topic: &TopicAdmission,
+        weight: Weight,
+    ) -> Result<Permit, WriteError> {
+        admission.try_admit(weight)?.try_enter(topic)
+    }
+
     const ONE: Weight = Weight { events: 1, bytes: 100 };
 
     #[test]
     fn what_is_full_admits_nothing_until_something_is_answered() {
         let admission = Admission::new(3, 1 << 20, 2);
         let (a, b) = (admission.topic(), admission.topic());
-        let first = admission.try_admit(&a, ONE).expect("there is room");
-        let _second = admission.try_admit(&a, ONE).expect("there is room");
-        assert_eq!(admission.try_admit(&a, ONE).err(), Some(WriteError::Overloaded), "topic");
-        let _third = admission.try_admit(&b, ONE).expect("another topic has room");
-        assert_eq!(admission.try_admit(&b, ONE).err(), Some(WriteError::Overloaded), "all");
+        let first = enter(&admission, &a, ONE).expect("there is room");
+        let _second = enter(&admission, &a, ONE).expect("there is room");
+        assert_eq!(enter(&admission, &a, ONE).err(), Some(WriteError::Overloaded), "topic");
+        let _third = enter(&admission, &b, ONE).expect("another topic has room");
+        assert_eq!(enter(&admission, &b, ONE).err(), Some(WriteError::Overloaded), "all");
         drop(first);
-        assert!(admission.try_admit(&b, ONE).is_ok());
+        assert!(enter(&admission, &b, ONE).is_ok());
     }
 
     #[test]
@@ -199,20 +267,39 @@ mod tests {
         let admission = Admission::new(100, 1000, 100);
         let topic = admission.topic();
         let heavy = Weight { events: 1, bytes: 1 << 40 };
-        let alone = admission.try_admit(&topic, heavy).expect("alone it gets in");
-        assert_eq!(admission.try_admit(&topic, ONE).err(), Some(WriteError::Overloaded));
+        let alone = enter(&admission, &topic, heavy).expect("alone it gets in");
+        assert_eq!(enter(&admission, &topic, ONE).err(), Some(WriteError::Overloaded));
         drop(alone);
-        assert!(admission.try_admit(&topic, ONE).is_ok());
+        assert!(enter(&admission, &topic, ONE).is_ok());
+    }
+
+    #[test]
+    fn streams_leave_room_for_singles_of_any_size() {
+        let admission = Admission::new(100, 1 << 20, 8);
+        let topic = admission.topic();
+        let two = Weight { events: 2, bytes: 1 };
+        let streams: Vec<_> =
+            (0..3).map(|_| admission.admit(&topic, two).now_or_never().expect("room")).collect();
+        let mut fourth = Box::pin(admission.admit(&topic, two));
+        assert!((&mut fourth).now_or_never().is_none(), "streams have all that they may have");
+        let large = Weight { events: 10_000, bytes: 1 };
+        let single = enter(&admission, &topic, large);
+        assert!(single.is_ok(), "which is not all");
+        assert_eq!(enter(&admission, &topic, ONE).err(), Some(WriteError::Overloaded));
+        drop(single);
+        assert!((&mut fourth).now_or_never().is_none());
+        drop(streams);
+        assert!(fourth.now_or_never().is_some());
     }
 
     #[test]
     fn a_session_waits_for_room_and_the_drain_waits_for_answers() {
         let admission = Admission::new(1, 1 << 20, 1);
         let topic = admission.topic();
-        let held = admission.try_admit(&topic, ONE).expect("there is room");
+        let held = enter(&admission, &topic, ONE).expect("there is room");
         assert!(admission.admit(&topic, ONE).now_or_never().is_none(), "waits");
         assert!(admission.drain().now_or_never().is_none(), "waits for the answer");
-        assert_eq!(admission.try_admit(&topic, ONE).err(), Some(WriteError::ShuttingDown));
+        assert_eq!(enter(&admission, &topic, ONE).err(), Some(WriteError::ShuttingDown));
         drop(held);
         assert!(admission.drain().now_or_never().is_some());
     }

@@ -42,6 +42,11 @@ impl Forgotten {
         self.filters.iter().any(|filter| filter.contains(key.as_str()))
     }
 
+    /// Memory of the filters.
+    pub(super) fn bytes(&self) -> usize {
+        self.filters.iter().map(|filter| filter.num_bits() / 8).sum()
+    }
+
     /// Whether the filters are still worth their memory.
     pub(super) fn is_useful(&self) -> bool {
         self.count < KEYS_MAX

@@ -42,8 +42,8 @@ pub(super) struct Keys {
     /// The last fold that was planned will cover this; and how many keys were written since.
     planned: Option<Seq>,
     touched: usize,
-    /// How many keys the metrics have been told of.
-    reported: usize,
+    /// How many keys, and how much memory, the metrics have been told of.
+    reported: (usize, usize),
 }
 
 impl Keys {
@@ -57,7 +57,7 @@ impl Keys {
             forgotten,
             planned: folded,
             touched: 0,
-            reported: 0,
+            reported: (0, 0),
         }
     }
 
@@ -124,6 +124,7 @@ impl Keys {
     /// The surface is exact up to `seq`, or further.
     pub(super) fn folded_to(&mut self, seq: Seq) {
         self.folded = self.folded.max(Some(seq));
+        self.planned = self.planned.max(self.folded);
     }
 
     /// How far the surface is exact.
@@ -168,14 +169,19 @@ impl Keys {
     }
 
     fn report(&mut self) {
-        metrics::keys_remembered(self.states.len() as i64 - self.reported as i64);
-        self.reported = self.states.len();
+        let filters = self.forgotten.as_ref().map_or(0, Forgotten::bytes);
+        self.report_as((self.states.len(), self.bytes + filters));
+    }
+
+    fn report_as(&mut self, now: (usize, usize)) {
+        let before = std::mem::replace(&mut self.reported, now);
+        metrics::keys_remembered(now.0 as i64 - before.0 as i64, now.1 as i64 - before.1 as i64);
     }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        metrics::keys_remembered(-(self.reported as i64));
+        self.report_as((0, 0));
     }
 }
 

@@ -56,9 +56,9 @@ impl Topics {
     /// See [`WriteError`].
     pub async fn submit(&self, topic: &TopicName, command: Command) -> Result<Receipt, WriteError> {
         let commands = vec![command];
+        let permit = self.registry.admission.try_admit(Weight::of(&commands))?;
         let lease = self.registry.lease(topic);
-        let weight = Weight::of(&commands);
-        let permit = self.registry.admission.try_admit(&lease.admission, weight)?;
+        let permit = permit.try_enter(&lease.admission)?;
         let addr = lease.addr.clone();
         let (submission, outcome) = Submission::new(commands, None, permit, lease);
         addr.do_send(Submit(submission));

@@ -225,9 +225,12 @@ impl Queue {
 
     /// Everything planned and not settled is to be planned again.
     pub(super) fn rewind(&mut self) {
+        let mut again = 0;
         for submission in self.submissions.iter_mut().take(self.planned + 1) {
+            again += submission.fates.len() - submission.settled;
             submission.fates.truncate(submission.settled);
         }
+        metrics::commands_replanned(again);
         self.planned = 0;
         self.failing.clear();
         // A failure settled inside a submission that is not complete still counts.

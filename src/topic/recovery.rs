@@ -9,8 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{BatchMark, Root, Seq, TopicName, Version};
-use crate::store::{Cause, EventSourceWriter, Opened, StoreError, Wanted};
+use crate::domain::{BatchMark, Root, Seq, TopicId, TopicName, Version};
+use crate::store::{Cause, EventSourceWriter, Facts, Opened, StoreError, Wanted};
 
 /// The newest event that is known to be durable, and the root of the tree up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +37,14 @@ pub(super) async fn take(
     unresolved: Vec<(Seq, BatchMark)>,
     timeout: Duration,
 ) -> Result<Taken, StoreError> {
-    let mut opened = within(timeout, store.open(&topic)).await?;
-    if let Some(head) = opened.head
-        && opened.folded < Some(head.seq)
-    {
-        // What the actor knew of keys behind the watermark is gone with its memory.
-        opened.folded = Some(within(timeout, store.fold(opened.topic, head.seq, None)).await?);
-    }
+    let opened = within(timeout, store.open(&topic)).await?;
     let mut marks: Vec<Seq> = unresolved.iter().map(|(seq, _)| *seq).collect();
     marks.extend(durable.map(|durable| durable.head.seq));
     if marks.is_empty() {
         return Ok(Taken { opened, there: Vec::new(), rewound: false });
     }
     let wanted = Wanted { marks, ..Wanted::default() };
-    let mut found = within(timeout, store.facts(opened.topic, wanted)).await?.marks;
+    let (_, Facts { marks: mut found, .. }) = ask(&*store, opened.topic, wanted, timeout).await?;
     let rewound = match durable {
         Some(durable) => found.pop().flatten().map(|mark| mark.root) != Some(durable.root),
         None => false,
@@ -59,8 +53,23 @@ pub(super) async fn take(
     Ok(Taken { there: there.collect(), opened, rewound })
 }
 
+/// Asks the store. An answer that leaves something open must not be taken for one: the question
+/// would be asked again, and again.
+pub(super) async fn ask(
+    store: &dyn EventSourceWriter,
+    topic: TopicId,
+    wanted: Wanted,
+    timeout: Duration,
+) -> Result<(Wanted, Facts), StoreError> {
+    let facts = within(timeout, store.facts(topic, wanted.clone())).await?;
+    if !facts.answer(&wanted) {
+        return Err(StoreError::Corrupt(Cause::new("something that was kept is not there")));
+    }
+    Ok((wanted, facts))
+}
+
 /// Bounds a call of the store, so that one that hangs is an error like any other.
-pub(super) async fn within<T>(
+async fn within<T>(
     timeout: Duration,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

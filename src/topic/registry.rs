@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::{Actor as _, Addr};
 use actix_rt::Arbiter;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::actor::TopicActor;
 use super::admission::{Admission, TopicAdmission};
@@ -24,6 +25,8 @@ pub(super) struct Registry {
     pub(super) store: Arc<dyn EventSourceWriter>,
     pub(super) settings: Settings,
     pub(super) admission: Admission,
+    /// Who folds because its topic is quiet holds a permit: one after the other.
+    pub(super) quiet_folds: Arc<Semaphore>,
     actors: Mutex<HashMap<TopicName, Entry>>,
     arbiters: Vec<Arbiter>,
     started: AtomicUsize,
@@ -55,7 +58,8 @@ impl Registry {
         );
         let arbiters = (0..settings.threads.max(1)).map(|_| Arbiter::new()).collect();
         let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
-        Self { store, settings, admission, actors, arbiters, started }
+        let quiet_folds = Arc::new(Semaphore::new(1));
+        Self { store, settings, admission, quiet_folds, actors, arbiters, started }
     }
 
     /// The topic's actor, started if need be.

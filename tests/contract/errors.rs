@@ -95,6 +95,23 @@ async fn malformed_requests(backend: &Backend) {
         let request = server.lines(EVENTS, EVENT).header(name, value);
         problem(request, expect(400, "malformed")).await;
     }
+    let invalidation = "/v1/topics/t/transactions/0/invalidation";
+    for (name, value) in [("Producer-Id", "p"), ("Producer-Epoch", "1"), ("Producer-Seq", "0")] {
+        let group = format!("{{\"events\":[{EVENT}]}}");
+        for request in [
+            server.json(EVENTS, EVENT),
+            server.json(TRANSACTIONS, &group),
+            server.lines(TRANSACTIONS, EVENT),
+            server.json(invalidation, "{}"),
+        ] {
+            let refused = problem(request.header(name, value), expect(400, "malformed")).await;
+            let detail = refused["detail"].as_str().expect("a text").to_lowercase();
+            assert!(detail.contains(&name.to_lowercase()), "{detail}");
+        }
+    }
+    let unknown =
+        server.lines(EVENTS, EVENT).header("Producer-Id", "p").header("Producer-Seq", "0");
+    problem(unknown.header("Producer-Sequence", "0"), expect(400, "malformed")).await;
     problem(server.lines("/v1/topics/t/events?acks=none", EVENT), expect(400, "malformed")).await;
     let line = server.lines(TRANSACTIONS, "{\"key\":\"k\",\"data\":1}\n{");
     assert_eq!(problem(line, expect(400, "malformed")).await["line"], 2);

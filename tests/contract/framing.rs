@@ -18,6 +18,7 @@ on_every_backend!(
     paths_are_not_interpreted,
     a_request_keeps_its_own_id_if_it_is_decent,
     a_refused_body_does_not_become_the_next_request,
+    lines_of_a_known_length_leave_the_connection_open,
     http2_streams_both_ways,
     a_body_shorter_than_it_says_is_not_a_body,
     problems_of_every_method_and_to_head,
@@ -131,6 +132,23 @@ async fn a_refused_body_does_not_become_the_next_request(backend: &Backend) {
     let answer = exchange(&server, get.as_bytes()).await;
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     problem(server.get("/v1/topics/t"), expect(404, "topic-not-found")).await;
+}
+
+/// Producers that send a batch a request would otherwise connect anew for each.
+async fn lines_of_a_known_length_leave_the_connection_open(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    let lines = format!("{EVENT}\n").repeat(100);
+    let request = {
+        format!(
+            "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
+             Content-Length: {}\r\n\r\n{lines}",
+            lines.len()
+        )
+    };
+    let answers = exchange(&server, request.repeat(2).as_bytes()).await;
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+    assert_eq!(answers.matches("\"complete\":true").count(), 2, "{answers}");
+    assert!(!answers.to_lowercase().contains("connection: close"), "{answers}");
 }
 
 async fn http2_streams_both_ways(backend: &Backend) {

@@ -1,10 +1,12 @@
 //! The connection is cut at every message boundary of an append: what `append` says must be what
 //! the fence finds (S3, S5).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
 
 use tidelog::store::postgres::{Config, PostgresStore};
-use tidelog::store::{AppendError, EventSourceWriter, Wanted};
+use tidelog::store::{AppendError, EventSourceWriter, StoreError, Wanted};
 
 use crate::cluster::Cluster;
 use crate::plan::*;
@@ -70,6 +72,38 @@ async fn cut_everywhere(side: Side, cut: Cut) {
         Side::Frontend => assert!(lost > 0, "some cut came before the server knew"),
         Side::Backend => assert!(committed > 0, "some cut came after the commit"),
     }
+    store.close().await;
+}
+
+/// Found by a review: what was behind a statement without an answer waited for a minute, and it
+/// was not known of it that it had never been sent.
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up_in_time_and_what_was_not_sent_is_refused() {
+    let cluster = Cluster::shared();
+    let url = cluster.database();
+    let proxy = Proxy::start(cluster.port()).await;
+    let append_timeout = Duration::from_secs(1);
+    let config = Config { append_timeout, ..small(&proxy.through(&url)) };
+    let store = PostgresStore::connect(&config).await.expect("opens");
+    let mut writer = Writer::open(&store, "t").await;
+    proxy.cut_after(0, Side::Frontend, Cut::Silence);
+    let began = Instant::now();
+    // One statement holds but one batch of a topic, and two statements are under way at once.
+    let batches = [1, 2, 3].map(|n| writer.batch(&[one("k", &n.to_string())]));
+    let mut appends = batches.map(|batch| store.append(batch));
+    let waiting = (&mut appends[2]).await;
+    let refused = matches!(waiting, Err(AppendError::NotWritten(StoreError::Unavailable(_))));
+    assert!(refused, "{waiting:?}");
+    for sent in &mut appends[..2] {
+        assert!(sent.now_or_never().is_none(), "of these nothing is known yet");
+    }
+    for sent in &mut appends[..2] {
+        let outcome = sent.await;
+        assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
+    }
+    assert!(began.elapsed() < append_timeout * 3 / 2, "{:?}", began.elapsed());
+    let mut writer = Writer::open(&store, "t").await;
+    store.append(writer.batch(&[one("k", "4")])).await.expect("another connection");
     store.close().await;
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tidelog::domain::*;
 use tidelog::store::postgres::{Config, PostgresStore};
-use tidelog::store::{AppendError, EventSourceReader, EventSourceWriter, StoreError, Wanted};
+use tidelog::store::{
+    AppendError, EventSourceReader, EventSourceWriter, KeyRange, StoreError, SurfaceScan, Wanted,
+};
 
 use crate::cluster::{Cluster, Stop};
 use crate::plan::*;
@@ -113,6 +115,55 @@ async fn a_statement_over_its_time_limit_is_not_written() {
     cluster.sql(&url, "DROP TRIGGER slow ON tidelog.event");
     assert_eq!(store.open(&name("t")).await.expect("opens").head, None);
     append_again(&store, "t").await;
+}
+
+/// Found by a review: a lane that panicked was gone, and with it all that its topics could do.
+#[tokio::test]
+async fn a_batch_that_makes_its_lane_panic_takes_no_other_with_it() {
+    let store = PostgresStore::connect(&small(&Cluster::shared().database())).await.expect("opens");
+    let mut writer = Writer::open(&store, "t").await;
+    let sound = writer.batch(&[one("k", "1")]);
+    let producer = ProducerId::parse("p").expect("a producer id");
+    let receipt =
+        Receipt { transaction: None, acks: Default::default(), head: None, replayed: false };
+    // Its next line does not fit a number.
+    let record =
+        ProducerRecord { producer, epoch: 0, first_line: u64::MAX, receipts: vec![receipt] };
+    let broken = Batch { producers: vec![record], ..Batch::clone(&sound) };
+    let outcome = store.append(std::sync::Arc::new(broken)).await;
+    assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
+    store.append(sound).await.expect("the lane goes on");
+    store.close().await;
+}
+
+/// Found by a review: a writer's fold waited for a connection that only slow readers had.
+#[tokio::test]
+async fn a_writer_folds_while_every_connection_of_the_readers_is_taken() {
+    let cluster = Cluster::shared();
+    let url = cluster.database();
+    let lock_timeout = Duration::from_secs(60);
+    let config = Config { readers: 1, lock_timeout, ..small(&url) };
+    let store = PostgresStore::connect(&config).await.expect("opens");
+    for topic in ["read", "written"] {
+        append_again(&store, topic).await;
+    }
+    let (other, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let other_session = tokio::spawn(connection);
+    let lock = "BEGIN; SELECT 1 FROM tidelog.fold f JOIN tidelog.topic t ON t.id = f.topic
+        WHERE t.name = 'read' FOR UPDATE OF f";
+    other.batch_execute(lock).await.expect("nobody else folds");
+    let at = store.head(&name("read")).await.expect("reads").expect("an event");
+    let keys = KeyRange::Prefix { prefix: String::new(), after: None };
+    let (read, scan) = (name("read"), SurfaceScan { at, keys, limit: 1 });
+    let mut reading = store.surface(&read, &scan);
+    let stuck = tokio::time::timeout(Duration::from_millis(200), &mut reading).await;
+    assert!(stuck.is_err(), "it waits for the lock");
+    let opened = store.open(&name("written")).await.expect("opens");
+    let to = opened.head.expect("an event").seq;
+    assert_eq!(store.fold(opened.topic, to, None).await.expect("folds"), to);
+    drop(other);
+    assert_eq!(reading.await.expect("a surface").len(), 1);
+    other_session.await.expect("it ends").expect("as it should");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! A PostgreSQL cluster of the tests' own, from the installed binaries: in a temporary folder,
-//! with fsync on, ended and removed with the test process, however that ends.
+//! A PostgreSQL cluster of the tests' own, from the installed binaries or those in the folder
+//! `TIDELOG_POSTGRES_BIN`: in a temporary folder, with fsync on, ended and removed with the test
+//! process, however that ends.
 //!
 //! Not here: the store that is tested. Run as root, the server runs as user `postgres`.
 
@@ -12,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Ports to try: another process may take one between the look and the start.
+const PORTS_TRIED_MAX: usize = 20;
 
 /// A cluster with databases.
 pub struct Cluster {
@@ -59,12 +63,14 @@ impl Cluster {
         let mut initdb = cluster.command("initdb");
         initdb.args(["-N", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]);
         run(initdb.arg(&data));
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        cluster.port = free.local_addr().expect("it is bound").port();
-        drop(free);
-        cluster.configure(settings);
-        cluster.start();
-        cluster
+        for _ in 0..PORTS_TRIED_MAX {
+            cluster.port = free_port();
+            cluster.configure(settings);
+            if cluster.starts() {
+                return cluster;
+            }
+        }
+        panic!("the server does not start: {}", cluster.log());
     }
 
     fn configure(&self, settings: &[&str]) {
@@ -84,17 +90,19 @@ impl Cluster {
     /// Starts the server, and waits until it takes connections. After a kill it may take a few
     /// attempts until the old server's processes are gone.
     pub fn start(&self) {
-        for attempt in 1.. {
-            let mut start = self.command("pg_ctl");
-            start.args(["start", "-s", "-w", "-t", "60", "-D"]).arg(self.dir.join("data"));
-            let log = self.dir.join("log");
-            start.arg("-l").arg(&log).stdout(Stdio::null()).stderr(Stdio::null());
-            if start.status().expect("pg_ctl runs").success() {
-                return;
-            }
-            let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            assert!(attempt < 50, "the server does not start: {}", said());
-        }
+        let started = (0..50).any(|_| self.starts());
+        assert!(started, "the server does not start: {}", self.log());
+    }
+
+    fn starts(&self) -> bool {
+        let mut start = self.command("pg_ctl");
+        start.args(["start", "-s", "-w", "-t", "60", "-D"]).arg(self.dir.join("data"));
+        start.arg("-l").arg(self.dir.join("log")).stdout(Stdio::null()).stderr(Stdio::null());
+        start.status().expect("pg_ctl runs").success()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
     /// Stops the server.
@@ -190,8 +198,22 @@ fn as_server_user(mut command: Command) -> Command {
     command
 }
 
-/// The newest installed version's, or those on the PATH.
+/// A port that nobody listens on, and that the system gives to no outgoing connection: such a one
+/// could take it while the server is down.
+fn free_port() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let low = range.ok().and_then(|range| range.split_whitespace().next()?.parse().ok());
+    let low = low.unwrap_or(32_768).max(2_048);
+    let listens = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| rand::random_range(low / 2..low));
+    ports.find(listens).expect("it does not end")
+}
+
+/// Those of `TIDELOG_POSTGRES_BIN`, else the newest installed version's, or those on the PATH.
 fn binaries() -> PathBuf {
+    if let Some(bin) = std::env::var_os("TIDELOG_POSTGRES_BIN") {
+        return bin.into();
+    }
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<(u32, PathBuf)> = installed
         .filter_map(|entry| {

@@ -30,6 +30,8 @@ pub enum Cut {
     Both,
     /// Only the client does: the server goes on with what it has, and notices nothing.
     ClientOnly,
+    /// Nobody notices anything: but nothing of that side gets through any more.
+    Silence,
 }
 
 #[derive(Clone, Copy)]
@@ -124,7 +126,9 @@ impl Pipe<'_> {
         while let Ok(message) = self.message(untyped).await {
             untyped = false;
             if let Some(cut) = self.is_due() {
-                self.cut.send_replace(Some(cut));
+                if cut != Cut::Silence {
+                    self.cut.send_replace(Some(cut));
+                }
                 return std::future::pending().await;
             }
             if self.to.write_all(&message).await.is_err() {

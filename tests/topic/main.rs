@@ -3,4 +3,5 @@
 mod failures;
 mod memory;
 mod order;
+mod recovery;
 mod support;

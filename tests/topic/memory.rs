@@ -2,10 +2,12 @@
 //! events in view answers, however little the actor may remember.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
-use tidelog::domain::{Ack, Command, EventBody};
+use tidelog::domain::{Ack, Command, EventBody, ProducerId, ProducerLine, Write};
 use tidelog::topic::{Settings, Topics, WriteError};
 
 use crate::support::*;
@@ -105,17 +107,18 @@ async fn with_little_memory_every_answer_is_the_same_as_with_all_events_in_view(
     }
 }
 
+/// A producer's line.
+fn line(line: u64, data: &str) -> Command {
+    let Command::Write(write) = write(&format!("p{}", line % 7), data) else {
+        unreachable!("it is a write")
+    };
+    let producer = ProducerId::parse("p").expect("a producer id");
+    let producer = Some(ProducerLine { producer, epoch: 0, line });
+    Command::Write(Write { producer, ..write })
+}
+
 #[actix_rt::test]
 async fn lines_of_a_producer_that_are_sent_again_get_their_first_answers() {
-    use tidelog::domain::{ProducerId, ProducerLine, Write};
-    let line = |line: u64, data: &str| {
-        let Command::Write(write) = write(&format!("p{}", line % 7), data) else {
-            unreachable!("it is a write")
-        };
-        let producer = ProducerId::parse("p").expect("a producer id");
-        let producer = Some(ProducerLine { producer, epoch: 0, line });
-        Command::Write(Write { producer, ..write })
-    };
     for fault in [None, Some(Fault::UnknownDone), Some(Fault::UnknownAfterFence)] {
         for call in 0..12 {
             let store = FaultyStore::new();
@@ -139,4 +142,21 @@ async fn lines_of_a_producer_that_are_sent_again_get_their_first_answers() {
             assert_eq!(store.log(&topic).await.len(), 7, "each line once: {fault:?} at {call}");
         }
     }
+}
+
+/// Found by a review: the same was asked again and again, without a pause.
+#[actix_rt::test]
+async fn a_store_that_lost_the_answer_to_a_line_is_not_asked_for_it_without_end() {
+    let store = FaultyStore::new();
+    let write_timeout = Duration::from_millis(300);
+    let topics =
+        Topics::new(Arc::clone(&store) as _, Settings { write_timeout, ..Settings::default() });
+    topics.submit(&topic(), line(0, "1")).await.expect("the store is there");
+    *store.forgetful.lock() = true;
+    store.lookups.store(0, Ordering::SeqCst);
+    let topic = topic();
+    let again = tokio::time::timeout(Duration::from_secs(10), topics.submit(&topic, line(0, "1")));
+    assert_eq!(again.await.expect("an answer"), Err(WriteError::Unavailable));
+    let lookups = store.lookups.load(Ordering::SeqCst);
+    assert!(lookups < 20, "{lookups} look-ups");
 }

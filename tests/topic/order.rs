@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::join_all;
-use tidelog::domain::{Command, Precondition, Rejection, Seq, Write};
+use tidelog::domain::{Command, Precondition, Rejection, Seq, TopicName, Write};
 use tidelog::topic::{Settings, Topics, WriteError};
 
 use crate::support::*;
@@ -124,6 +124,26 @@ async fn a_full_queue_refuses_singles_holds_sessions_back_and_loses_nothing() {
     assert_eq!(store.log(&topic).await.len(), 12);
 }
 
+/// Found by a review: whatever became free went to those who stood in line, so never to singles.
+#[actix_rt::test]
+async fn a_single_finds_room_beside_streams_that_want_more_than_there_is() {
+    let (store, topics) = warm(Settings { topic_queue_events_max: 8, ..Settings::default() }).await;
+    store.hold();
+    let topic = topic();
+    let mut sessions: Vec<_> = (0..10).map(|_| topics.session(&topic).unwrap()).collect();
+    let mut submitted: Vec<_> = sessions
+        .iter_mut()
+        .enumerate()
+        .map(|(n, session)| Box::pin(session.submit(vec![write(&format!("k{n}"), "1")])))
+        .collect();
+    let admitted = submitted.iter_mut().map(|line| line.now_or_never().is_some());
+    assert_eq!(admitted.filter(|admitted| *admitted).count(), 6);
+    let mut single = Box::pin(topics.submit(&topic, write("single", "1")));
+    assert!((&mut single).now_or_never().is_none(), "it is admitted, and waits for the store");
+    store.let_through(100);
+    assert!(single.await.is_ok());
+}
+
 #[actix_rt::test]
 async fn a_client_that_goes_away_changes_nothing() {
     let (store, topics) = warm(Settings::default()).await;
@@ -187,6 +207,59 @@ async fn an_actor_with_a_session_does_not_retire() {
     settle().await;
     assert_eq!(store.opens.load(Ordering::SeqCst), opens);
     assert_eq!(topics.active(), 1);
+}
+
+/// Found by a review: only a submission armed an actor's timer.
+#[actix_rt::test]
+async fn an_actor_that_nothing_was_ever_submitted_to_retires_as_well() {
+    let topics = Topics::new(FaultyStore::new() as _, quickly_idle());
+    let session = topics.session(&topic()).unwrap();
+    assert_eq!(topics.active(), 1);
+    drop(session);
+    let all_retired = async {
+        while topics.active() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let retired = tokio::time::timeout(Duration::from_secs(10), all_retired).await;
+    assert!(retired.is_ok(), "it is still there");
+}
+
+#[actix_rt::test]
+async fn who_is_refused_because_all_is_full_starts_no_actor() {
+    let (store, topics) = warm(Settings { queue_events_max: 1, ..Settings::default() }).await;
+    store.hold();
+    let topic = topic();
+    let mut waiting = Box::pin(topics.submit(&topic, write("a", "1")));
+    assert!((&mut waiting).now_or_never().is_none());
+    for n in 0..10 {
+        let other = TopicName::parse(&format!("other-{n}")).expect("a topic name");
+        assert_eq!(topics.submit(&other, write("a", "1")).await, Err(WriteError::Overloaded));
+    }
+    assert_eq!(topics.active(), 1);
+    store.let_through(1);
+    assert!(waiting.await.is_ok());
+}
+
+#[actix_rt::test]
+async fn topics_that_go_quiet_together_have_their_surfaces_brought_forward_one_by_one() {
+    let store = FaultyStore::new();
+    let topics = Topics::new(Arc::clone(&store) as _, quickly_idle());
+    let slow = store.folding.lock().await;
+    for n in 0..10 {
+        let topic = TopicName::parse(&format!("t{n}")).expect("a topic name");
+        topics.submit(&topic, write("a", "1")).await.expect("the store is there");
+    }
+    while store.folds.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    settle().await;
+    assert_eq!(store.folds.load(Ordering::SeqCst), 1);
+    drop(slow);
+    while topics.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.folds.load(Ordering::SeqCst), 10, "each has had its turn");
 }
 
 #[actix_rt::test]

@@ -51,6 +51,17 @@ pub struct FaultyStore {
     late: Arc<Mutex<Late>>,
     pub read_only: Mutex<bool>,
     pub down: Arc<Mutex<bool>>,
+    /// Everything works, but nothing can be appended.
+    pub full: Arc<Mutex<bool>>,
+    /// The surface is never forward when a topic is opened.
+    pub unfolded: Mutex<bool>,
+    /// The store has no receipts of lines any more.
+    pub forgetful: Mutex<bool>,
+    pub lookups: AtomicUsize,
+    /// How many folds have begun.
+    pub folds: AtomicUsize,
+    /// Folds wait while this is locked.
+    pub folding: tokio::sync::Mutex<()>,
     poison: Arc<Mutex<Option<String>>>,
     /// One permit for each append that may be done.
     pub gate: Arc<Semaphore>,
@@ -74,6 +85,12 @@ impl FaultyStore {
             late: Arc::default(),
             read_only: Mutex::new(false),
             down: Arc::default(),
+            full: Arc::default(),
+            unfolded: Mutex::default(),
+            forgetful: Mutex::default(),
+            lookups: AtomicUsize::new(0),
+            folds: AtomicUsize::new(0),
+            folding: tokio::sync::Mutex::default(),
             poison: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             appends,
@@ -81,12 +98,12 @@ impl FaultyStore {
         let (inner, gate) = (Arc::clone(&store.inner), Arc::clone(&store.gate));
         let (faults, late) = (Arc::clone(&store.faults), Arc::clone(&store.late));
         let (poison, appended) = (Arc::clone(&store.poison), Arc::clone(&store.appended));
-        let down = Arc::clone(&store.down);
+        let (down, full) = (Arc::clone(&store.down), Arc::clone(&store.full));
         actix_rt::spawn(async move {
             while let Some((batch, call, reply)) = queue.recv().await {
                 gate.acquire().await.expect("it is never closed").forget();
                 let fault = faults.lock().remove(&call);
-                let outcome = if *down.lock() {
+                let outcome = if *down.lock() || *full.lock() {
                     Err(AppendError::NotWritten(StoreError::Unavailable(cause())))
                 } else if poison.lock().as_deref().is_some_and(|key| has(&batch, key)) {
                     Err(AppendError::Rejected(cause()))
@@ -129,9 +146,14 @@ impl FaultyStore {
         self.gate.add_permits(appends);
     }
 
-    /// The store loses everything.
-    pub fn lose(&self) {
-        *self.inner.lock() = Arc::default();
+    /// The store loses everything; returns what it had.
+    pub fn lose(&self) -> Arc<MemoryStore> {
+        std::mem::take(&mut self.inner.lock())
+    }
+
+    /// The store has this again.
+    pub fn find(&self, lost: Arc<MemoryStore>) {
+        *self.inner.lock() = lost;
     }
 
     pub fn inner(&self) -> Arc<MemoryStore> {
@@ -212,12 +234,18 @@ impl EventSourceWriter for FaultyStore {
         self.late(Fault::UnknownLate).await;
         let opened = self.inner().open(topic).await;
         self.late(Fault::UnknownAfterFence).await;
-        opened
+        let unfolded = *self.unfolded.lock();
+        opened.map(|opened| if unfolded { Opened { folded: None, ..opened } } else { opened })
     }
 
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
         self.call()?;
-        self.inner().facts(topic, wanted).await
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        let mut facts = self.inner().facts(topic, wanted).await?;
+        if *self.forgetful.lock() {
+            facts.replays.iter_mut().for_each(Vec::clear);
+        }
+        Ok(facts)
     }
 
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
@@ -241,6 +269,8 @@ impl EventSourceWriter for FaultyStore {
         touched: Option<Touched>,
     ) -> Result<Seq, StoreError> {
         self.call()?;
+        self.folds.fetch_add(1, Ordering::SeqCst);
+        let _turn = self.folding.lock().await;
         self.inner().fold(topic, to, touched).await
     }
 

@@ -22,6 +22,9 @@ pub struct Config {
     pub readers: usize,
     /// How long connecting, or waiting for a free connection, may take.
     pub connect_timeout: Duration,
+    /// How long an append may take: after this, the connection of what has been sent is given up,
+    /// and what has not been sent is refused somewhat earlier.
+    pub append_timeout: Duration,
     /// How long the server may work on one statement.
     pub statement_timeout: Duration,
     /// How long a statement may wait for another session's lock.
@@ -37,6 +40,7 @@ impl Config {
             lanes: 1,
             readers: 8,
             connect_timeout: Duration::from_secs(5),
+            append_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
         }

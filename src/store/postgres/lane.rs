@@ -9,17 +9,21 @@
 //! 1. A batch is answered `Unknown` only after it was handed to a connection that was then lost.
 //! 2. A batch that failed in company is tried again alone (nothing of it is written), and so is
 //!    one that was refused because of that: company changes nothing for anybody (S10).
-//! 3. Nothing waits for longer than one attempt to connect takes.
+//!    Should the lane panic (a bug), what it had in hand is `Unknown`, and it goes on.
+//! 3. A lane's patience has an end: what is not sent by then is refused, what is not answered by
+//!    then is given up together with its connection.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_postgres::Client;
 
 use super::super::{AppendError, Cause, StoreError};
@@ -38,15 +42,18 @@ const BYTES_MAX: usize = 8 << 20;
 /// The pause after the first failure to connect; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How much longer than the server's own time limit an answer may take.
-const GRACE: Duration = Duration::from_secs(5);
+/// How often, at most, a lane looks after what waits.
+const TICK_MIN: Duration = Duration::from_millis(1);
 const CLOSED: &str = "the connection was closed";
+const PANICKED: &str = "a lane panicked (a bug)";
 
 /// A batch on its way.
 pub(super) struct Job {
     pub(super) batch: Arc<Batch>,
     /// Size of its events in bytes.
     pub(super) bytes: usize,
+    /// When it was handed in.
+    pub(super) since: Instant,
     pub(super) done: oneshot::Sender<Result<(), AppendError>>,
 }
 
@@ -109,6 +116,10 @@ enum End {
 /// The task's state apart from the connection.
 pub(super) struct Lane {
     connector: Connector,
+    /// How long a statement may be under way.
+    patience: Duration,
+    /// When to look after what waits.
+    tick: Interval,
     jobs: UnboundedReceiver<Job>,
     open: bool,
     waiting: VecDeque<Job>,
@@ -120,9 +131,18 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(connector: Connector, jobs: UnboundedReceiver<Job>) -> Self {
+    /// Must be called on the runtime that the lane will run on.
+    pub(super) fn new(
+        connector: Connector,
+        patience: Duration,
+        jobs: UnboundedReceiver<Job>,
+    ) -> Self {
+        let mut tick = tokio::time::interval((patience / 8).max(TICK_MIN));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             connector,
+            patience,
+            tick,
             jobs,
             open: true,
             waiting: VecDeque::new(),
@@ -136,7 +156,8 @@ impl Lane {
     pub(super) async fn run(mut self, first: Link) {
         let mut link = Some(first);
         while let Some(mut current) = link {
-            match self.work(&mut current).await {
+            let work = AssertUnwindSafe(self.work(&mut current)).catch_unwind().await;
+            match work.unwrap_or_else(|_| End::Lost(unavailable(PANICKED))) {
                 End::Closed => return,
                 End::Lost(error) => {
                     drop(current);
@@ -163,7 +184,7 @@ impl Lane {
     async fn connect(&mut self) -> Option<Link> {
         let mut pause = PAUSE_MIN;
         loop {
-            let error = match Link::open(&self.connector).await {
+            let error = match self.open().await {
                 Ok(link) => return Some(link),
                 Err(error) => error,
             };
@@ -182,6 +203,33 @@ impl Lane {
                 job.not_written(&error);
             }
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Opens a connection, while what waits too long is refused.
+    async fn open(&mut self) -> Result<Link, StoreError> {
+        let connector = self.connector.clone();
+        let opening = Link::open(&connector);
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                link = &mut opening => return link,
+                _ = self.tick.tick() => {
+                    while let Ok(job) = self.jobs.try_recv() {
+                        self.waiting.push_back(job);
+                    }
+                    self.refuse_late();
+                }
+            }
+        }
+    }
+
+    /// Refuses what has waited so long that its answer would come too late to be of use. Early
+    /// enough that this can still be told from what was sent.
+    fn refuse_late(&mut self) {
+        let late = |job: &mut Job| job.since.elapsed() >= self.patience / 4 * 3;
+        while let Some(job) = self.waiting.pop_front_if(late) {
+            job.not_written(&unavailable("the server does not answer"));
         }
     }
 
@@ -220,6 +268,7 @@ impl Lane {
                     Some(job) => self.waiting.push_back(job),
                     None => self.open = false,
                 },
+                _ = self.tick.tick() => self.refuse_late(),
                 _ = &mut link.driver, if idle => return End::Lost(unavailable(CLOSED)),
             }
         }
@@ -258,7 +307,7 @@ impl Lane {
         metrics::commits_merged(jobs.iter().map(|job| job.batch.events.len()).sum());
         let batches = jobs.iter().map(|job| job.batch.clone()).collect();
         let answer = link.append.clone().run(link.client.clone(), batches);
-        let limit = self.connector.statement_timeout * 2 + GRACE;
+        let limit = self.patience;
         let verdict = async move {
             match tokio::time::timeout(limit, answer).await {
                 Ok(answer) => answer.map_err(judge),

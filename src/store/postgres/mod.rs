@@ -1,8 +1,8 @@
 //! The PostgreSQL store. Tables and views: `sql/postgres/`.
 //!
 //! Appends go over *lanes* (`lane.rs`), everything else over pools of connections: one for what
-//! writers look up, one for readers and folds, so that neither keeps appends waiting. All of
-//! them live on a runtime of the store's own.
+//! writers look up, one for their folds, one for readers, so that none keeps another waiting. All
+//! of them live on a runtime of the store's own.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -30,6 +30,7 @@ mod start;
 mod tls;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
@@ -62,13 +63,17 @@ const BATCH_BYTES_MAX: usize = 256 << 20;
 
 /// Connections for what writers look up and for taking topics.
 const LOOKUPS: usize = 4;
+/// Connections for writers' folds, and so the topics that fold at once; the others stand in line.
+const FOLDS: usize = 2;
 
 /// Topics in a PostgreSQL database.
 pub struct PostgresStore {
     lanes: Vec<LaneHandle>,
     /// What writers look up, and the taking of topics.
     lookups: Pool,
-    /// Readers and folds.
+    /// Folds of writers.
+    folds: Pool,
+    /// Readers, and the folds that they need.
     readers: Pool,
     /// `Some` until the store is dropped.
     runtime: Option<Runtime>,
@@ -104,18 +109,21 @@ impl PostgresStore {
         };
         let mut store = Self {
             lanes: Vec::new(),
-            lookups: connector("lookup").pool(LOOKUPS),
-            readers: connector("read").pool(config.readers.max(1)),
+            lookups: connector("lookup").pool(LOOKUPS, Some(config.connect_timeout)),
+            folds: connector("fold").pool(FOLDS, None),
+            readers: connector("read").pool(config.readers.max(1), Some(config.connect_timeout)),
             runtime: None,
         };
-        let (start, lane) = (connector("start"), connector("lane"));
+        let (start, mut lane) = (connector("start"), connector("lane"));
+        // What nobody waits for any more should not keep its locks either.
+        lane.statement_timeout = config.statement_timeout.min(config.append_timeout);
         store.runtime = Some(runtime);
         start::prepare(&start).await?;
         for _ in 0..config.lanes.max(1) {
             let opened = Link::open(&lane).await;
             let link = opened
                 .map_err(|error| OpenError::Unreachable(format!("{}: {error}", target.shown())))?;
-            store.lanes.push(LaneHandle::start(lane.clone(), link));
+            store.lanes.push(LaneHandle::start(lane.clone(), config.append_timeout, link));
         }
         Ok(store)
     }
@@ -152,10 +160,11 @@ impl PostgresStore {
 }
 
 impl LaneHandle {
-    fn start(connector: Connector, link: Link) -> Self {
+    fn start(connector: Connector, patience: Duration, link: Link) -> Self {
         let (jobs, queue) = unbounded_channel();
         let runtime = connector.runtime.clone();
-        let task = runtime.spawn(Lane::new(connector, queue).run(link));
+        let task =
+            runtime.spawn(async move { Lane::new(connector, patience, queue).run(link).await });
         Self { jobs: Mutex::new(Some(jobs)), task: Mutex::new(Some(task)) }
     }
 
@@ -214,7 +223,7 @@ impl EventSourceWriter for PostgresStore {
         }
         let (done, outcome) = oneshot::channel();
         let lane = self.lane(batch.topic);
-        if lane.push(Job { batch, bytes, done }).is_err() {
+        if lane.push(Job { batch, bytes, since: Instant::now(), done }).is_err() {
             let error = StoreError::Unavailable(Cause::new("the store is closed"));
             return std::future::ready(Err(AppendError::NotWritten(error))).boxed();
         }
@@ -231,7 +240,8 @@ impl EventSourceWriter for PostgresStore {
         to: Seq,
         touched: Option<Touched>,
     ) -> Result<Seq, StoreError> {
-        fold::fold(&mut self.reader().await?, topic, to, touched).await
+        let mut client = self.folds.get().await.map_err(pool_error)?;
+        fold::fold(&mut client, topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -249,6 +259,7 @@ impl EventSourceWriter for PostgresStore {
             }
         }
         self.lookups.close();
+        self.folds.close();
         self.readers.close();
     }
 }

@@ -76,15 +76,16 @@ impl Connector {
         connect.copied().unwrap_or_default() * 2
     }
 
-    /// A pool of at most `size` such connections.
-    pub(super) fn pool(self, size: usize) -> Pool {
-        let wait = self.target.postgres.get_connect_timeout().copied();
+    /// A pool of at most `size` such connections. Who finds none free stands in line for at most
+    /// `wait`, or for as long as it takes.
+    pub(super) fn pool(self, size: usize, wait: Option<Duration>) -> Pool {
+        let connect = self.target.postgres.get_connect_timeout().copied();
         let recycling_method = RecyclingMethod::Verified;
         let manager =
             Manager::from_connect(Config::new(), self, ManagerConfig { recycling_method });
         Pool::builder(manager)
             .max_size(size)
-            .timeouts(Timeouts { wait, create: wait, recycle: wait })
+            .timeouts(Timeouts { wait, create: connect, recycle: connect })
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is named for the time-outs")

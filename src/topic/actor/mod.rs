@@ -6,10 +6,11 @@
 //! begins, and results of earlier lives are ignored.
 //!
 //! Here: the way from the mailbox to the store and back. How the topic is taken is in `taking.rs`,
-//! when the actor gives up or ends in `timer.rs`.
+//! how its surface is brought forward in `folding.rs`, when the actor gives up or ends in `timer.rs`.
 //!
 //! Invariant: batches are only planned in the phase `Writing`, on the planned head of this life.
 
+mod folding;
 mod taking;
 mod timer;
 
@@ -19,24 +20,20 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, SpawnHandle};
 use actix::{ActorFutureExt as _, WrapFuture as _};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
 use super::outcome::WriteError;
 use super::queue::{Queue, Submission};
-use super::recovery::{Durable, within};
+use super::recovery::{Durable, ask};
 use super::registry::Registry;
 use super::settings::Settings;
 use crate::backoff::Backoff;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
-use crate::store::{AppendError, EventSourceWriter, StoreError, Touched, Wanted};
-
-/// Keys that are worth a fold while there is other work. Fewer make more folds of hot keys, more
-/// make writing wait for the fold.
-const FOLD_KEYS: usize = 50_000;
-/// Keys that are worth a fold as soon as there is no other work.
-const FOLD_KEYS_IDLE: usize = 5_000;
+use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
+use folding::Folding;
 
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
@@ -57,14 +54,6 @@ enum Phase {
     Taking,
     /// Batches may be planned.
     Writing(Writing),
-}
-
-/// How far the surface is on its way forward.
-enum Folding {
-    No,
-    /// What was written up to here will be folded as soon as it is durable.
-    Planned(Seq, Touched),
-    Running,
 }
 
 struct Writing {
@@ -88,9 +77,17 @@ pub(super) struct TopicActor {
     in_flight: VecDeque<Flight>,
     flights: u64,
     durable: Option<Durable>,
+    /// The store has lost what was durable, and has not found it since.
+    rewound: bool,
     folding: Folding,
+    /// The actor waits for its turn to fold.
+    awaiting_turn: bool,
+    turn: Option<OwnedSemaphorePermit>,
+    fold_backoff: Backoff,
     /// Nothing is planned before the surface is folded up to here.
     fold_first: Option<Seq>,
+    /// Since when planning waits for the surface.
+    held: Option<Instant>,
     reported_unfolded: u64,
     /// A batch was rejected: so many commands are now sent one by one, to find the culprit.
     one_by_one: usize,
@@ -98,17 +95,22 @@ pub(super) struct TopicActor {
     backoff: Backoff,
     /// The last failure of the store was for lack of room.
     full: bool,
-    /// When something was last settled, or work began.
+    /// When something was last settled, or work began, or the topic was taken. But only the first
+    /// take after what was settled counts: a store may be fine but for appending.
     progress: Instant,
+    taken_in_vain: bool,
     pump_pending: bool,
     timer: Option<(SpawnHandle, Instant)>,
+    /// The topic is being taken, or will be after a pause.
+    taking: Option<SpawnHandle>,
 }
 
 impl Actor for TopicActor {
     type Context = Context<Self>;
 
-    fn started(&mut self, _: &mut Self::Context) {
+    fn started(&mut self, ctx: &mut Self::Context) {
         metrics::actor_started();
+        self.set_timer(ctx); // Maybe nothing will ever be submitted.
     }
 }
 
@@ -162,16 +164,23 @@ impl TopicActor {
             in_flight: VecDeque::new(),
             flights: 0,
             durable: None,
+            rewound: false,
             folding: Folding::No,
+            awaiting_turn: false,
+            turn: None,
+            fold_backoff: Backoff::default(),
             fold_first: None,
+            held: None,
             reported_unfolded: 0,
             one_by_one: 0,
             rejected: None,
             backoff: Backoff::default(),
             full: false,
             progress: Instant::now(),
+            taken_in_vain: false,
             pump_pending: false,
             timer: None,
+            taking: None,
         }
     }
 
@@ -212,44 +221,34 @@ impl TopicActor {
         if self.in_flight.len() >= max || self.in_flight.back().is_some_and(Flight::bars) {
             return false;
         }
-        if self.fold_first > self.memory.keys.folded() {
-            self.fold(ctx);
-            return false;
-        }
         let full = self.memory.keys.bytes() > self.settings.keys_bytes_max
             || self.unfolded() > self.settings.unfolded_events_max as u64;
-        if full && self.durable.map(|d| d.head.seq) > self.memory.keys.folded() {
+        let folded = self.memory.keys.folded();
+        let behind = self.durable.map(|d| d.head.seq) > folded;
+        if self.fold_first > folded || full && behind {
+            self.held.get_or_insert_with(Instant::now);
             self.fold(ctx);
             return false;
         }
+        if let Some(since) = self.held.take() {
+            metrics::fold_waited(since.elapsed());
+        }
         true
-    }
-
-    /// Events that are durable and that the surface does not cover yet.
-    pub(super) fn unfolded(&self) -> u64 {
-        let (Phase::Writing(_), Some(durable)) = (&self.phase, self.durable) else { return 0 };
-        let covered = self.memory.keys.folded().map_or(0, |seq| seq.0 + 1);
-        (durable.head.seq.0 + 1).saturating_sub(covered)
-    }
-
-    fn report_unfolded(&mut self, now: u64) {
-        metrics::unfolded(now as i64 - self.reported_unfolded as i64);
-        self.reported_unfolded = now;
     }
 
     fn look_up(&mut self, wanted: Wanted, ctx: &mut Context<Self>) {
         let Phase::Writing(writing) = &mut self.phase else { return };
         writing.looking_up = true;
-        let (store, id, asked) = (Arc::clone(&self.store), writing.id, wanted.clone());
+        let (store, id) = (Arc::clone(&self.store), writing.id);
         let (life, began, timeout) = (self.life, Instant::now(), self.settings.write_timeout);
-        let facts = async move { within(timeout, store.facts(id, asked)).await };
+        let facts = async move { ask(&*store, id, wanted, timeout).await };
         ctx.spawn(facts.into_actor(self).map(move |facts, actor, ctx| {
             if actor.life != life {
                 return;
             }
             metrics::facts_found(began.elapsed());
             match facts {
-                Ok(facts) => {
+                Ok((wanted, facts)) => {
                     actor.memory.learn(wanted, facts);
                     actor.looked_up(ctx);
                 }
@@ -277,6 +276,7 @@ impl TopicActor {
     fn plan(&mut self, count: usize, oldest: Instant, ctx: &mut Context<Self>) {
         let Phase::Writing(Writing { planner, .. }) = &mut self.phase else { return };
         let memory = &mut self.memory;
+        let began = Instant::now();
         let mut batch = planner.begin(now());
         let (mut duplicates, mut replayed) = (0, 0);
         for _ in 0..count {
@@ -293,6 +293,7 @@ impl TopicActor {
             });
         }
         planner.seal(&mut batch);
+        metrics::decided(began.elapsed());
         memory.batch_planned();
         // Only here: what was looked up for a batch must stay until the batch is planned.
         memory.keys.sweep(self.settings.keys_bytes_max);
@@ -320,7 +321,6 @@ impl TopicActor {
             Ok(()) => {
                 let flight = self.in_flight.iter_mut().find(|flight| flight.number == number);
                 flight.expect("it is in flight until it is settled").land();
-                self.backoff = Backoff::default();
                 self.full = false;
                 self.settle(ctx);
                 return self.pump(ctx);
@@ -334,7 +334,7 @@ impl TopicActor {
             AppendError::Refused => ("refused", self.backoff.pause()),
             AppendError::Rejected(_) => ("rejected", Duration::ZERO),
             AppendError::NotWritten(_) => ("not_written", self.backoff.pause()),
-            AppendError::Unknown(_) => ("unknown", Duration::ZERO),
+            AppendError::Unknown(_) => ("unknown", self.backoff.pause()),
         };
         metrics::append_error(kind);
         if let AppendError::NotWritten(error) = &error {
@@ -354,6 +354,8 @@ impl TopicActor {
         while self.in_flight.front().is_some_and(|flight| flight.landed) {
             let flight = self.in_flight.pop_front().expect("there is a front");
             self.progress = Instant::now();
+            self.taken_in_vain = false;
+            self.backoff = Backoff::default();
             self.durable = flight.durable().or(self.durable);
             let batch = &flight.batch;
             self.memory.batch_durable(batch, self.in_flight.is_empty());
@@ -368,74 +370,11 @@ impl TopicActor {
         }
         self.report_unfolded(self.unfolded());
         self.fold_planned(ctx);
-        let enough = if self.queue.is_empty() { FOLD_KEYS_IDLE } else { FOLD_KEYS };
-        if self.memory.keys.waiting() >= enough
-            || self.unfolded() > self.settings.unfolded_events_max as u64 / 2
-        {
+        if self.is_worth_a_fold() {
             self.fold(ctx);
         } else if self.queue.is_empty() {
             self.set_timer(ctx);
         }
-    }
-
-    /// Brings the surface forward, in the background.
-    pub(super) fn fold(&mut self, ctx: &mut Context<Self>) {
-        let (Phase::Writing(writing), Some(durable)) = (&self.phase, self.durable) else { return };
-        let folded = self.memory.keys.folded();
-        if !matches!(self.folding, Folding::No) || folded >= Some(durable.head.seq) {
-            return;
-        }
-        if self.fold_first > folded {
-            // Which keys were touched is not remembered.
-            return self.fold_to(durable.head.seq, None, ctx);
-        }
-        let invalidating = |flight: &Flight| !flight.batch.invalidations.is_empty();
-        if let Some(head) = writing.planner.head()
-            && !self.in_flight.back().is_some_and(invalidating)
-        {
-            self.folding = Folding::Planned(head.seq, self.memory.keys.plan_fold(head.seq));
-            self.fold_planned(ctx);
-        }
-    }
-
-    /// What is remembered of keys is as of the planned head: it has to be durable first.
-    fn fold_planned(&mut self, ctx: &mut Context<Self>) {
-        let durable = self.durable.map(|durable| durable.head.seq);
-        match std::mem::replace(&mut self.folding, Folding::No) {
-            Folding::Planned(to, touched) if durable >= Some(to) => {
-                self.fold_to(to, Some(touched), ctx);
-            }
-            folding => self.folding = folding,
-        }
-    }
-
-    fn fold_to(&mut self, to: Seq, touched: Option<Touched>, ctx: &mut Context<Self>) {
-        let Phase::Writing(writing) = &self.phase else { return };
-        self.folding = Folding::Running;
-        let (store, id, life) = (Arc::clone(&self.store), writing.id, self.life);
-        let fold = async move { store.fold(id, to, touched).await };
-        ctx.spawn(fold.into_actor(self).map(move |folded, actor, ctx| {
-            if actor.life != life {
-                return;
-            }
-            match folded {
-                Ok(seq) => {
-                    actor.folding = Folding::No;
-                    actor.memory.keys.folded_to(seq);
-                    actor.report_unfolded(actor.unfolded());
-                    actor.pump(ctx);
-                }
-                Err(error) => {
-                    actor.store_failed("fold", &error);
-                    ctx.run_later(actor.backoff.pause(), move |actor, ctx| {
-                        if actor.life == life {
-                            actor.folding = Folding::No;
-                            actor.pump(ctx);
-                        }
-                    });
-                }
-            }
-        }));
     }
 }
 

@@ -1,7 +1,7 @@
 //! How the actor takes its topic, and what becomes of the batches that were in flight.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 
@@ -9,7 +9,8 @@ use super::super::flight::Flight;
 use super::super::memory::Memory;
 use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
-use super::{Folding, Phase, TopicActor, Writing};
+use super::folding::Folding;
+use super::{Phase, TopicActor, Writing};
 use crate::backoff::Backoff;
 use crate::domain::Planner;
 use crate::metrics;
@@ -18,7 +19,7 @@ use crate::store::StoreError;
 impl TopicActor {
     /// Takes the topic, after a pause, and begins a new life.
     pub(super) fn take(&mut self, pause: Duration, ctx: &mut Context<Self>) {
-        self.new_life(Phase::Taking);
+        self.new_life(Phase::Taking, ctx);
         let life = self.life;
         let unresolved =
             self.in_flight.iter().filter(|f| !f.landed).filter_map(Flight::mark).collect();
@@ -33,35 +34,43 @@ impl TopicActor {
             tokio::time::sleep(pause).await;
             taking.await
         };
-        ctx.spawn(taking.into_actor(self).map(move |taken, actor, ctx| {
+        self.taking = Some(ctx.spawn(taking.into_actor(self).map(move |taken, actor, ctx| {
             if actor.life == life {
+                actor.taking = None;
                 match taken {
                     Ok(taken) => actor.taken(taken, ctx),
                     Err(error) => actor.not_taken(&error, ctx),
                 }
             }
-        }));
+        })));
     }
 
     fn taken(&mut self, taken: Taken, ctx: &mut Context<Self>) {
+        self.rewound = taken.rewound;
         if taken.rewound {
             let topic = self.topic.as_str();
             tracing::error!(topic, "the store has lost acknowledged events; not writing to it");
             metrics::store_error("rewound");
             self.plan_again();
-            return self.give_up(&WriteError::Unavailable);
+            return self.give_up(&WriteError::Unavailable, ctx);
         }
         if self.flights > 0 {
             metrics::topic_recovered();
         }
-        self.backoff = Backoff::default();
         self.resolve(taken.there, ctx);
         let opened = taken.opened;
         self.memory = Memory::new(opened.folded, opened.head.is_none());
+        // What was known of keys behind the watermark is gone. Only here: what is known of the
+        // batches that were on their way is told without waiting for a fold.
+        self.fold_first = opened.head.map(|head| head.seq);
         let (id, epoch) = (opened.topic, opened.epoch);
         self.durable = opened.head.map(|head| Durable { head, root: opened.frontier.root() });
         let planner = Planner::new(id, epoch, opened.head, opened.frontier);
         self.phase = Phase::Writing(Writing { id, planner, looking_up: false });
+        if !std::mem::replace(&mut self.taken_in_vain, true) {
+            self.progress = Instant::now();
+        }
+        self.set_timer(ctx);
         self.pump(ctx);
     }
 
@@ -100,29 +109,34 @@ impl TopicActor {
         self.store_failed("taking the topic", error);
         match error {
             StoreError::Unavailable(_) | StoreError::Full(_) if self.queue.is_empty() => {
-                self.new_life(Phase::Idle);
+                self.new_life(Phase::Idle, ctx);
             }
             StoreError::Unavailable(_) | StoreError::Full(_) => {
                 let pause = self.backoff.pause();
                 self.take(pause, ctx);
             }
-            StoreError::ReadOnly(_) => self.give_up(&WriteError::ReadOnly),
-            StoreError::Corrupt(_) => self.give_up(&WriteError::Unavailable),
+            StoreError::ReadOnly(_) => self.give_up(&WriteError::ReadOnly, ctx),
+            StoreError::Corrupt(_) => self.give_up(&WriteError::Unavailable, ctx),
         }
     }
 
     /// Answers everything that waits with `error`; the next submission takes the topic again.
-    pub(super) fn give_up(&mut self, error: &WriteError) {
+    pub(super) fn give_up(&mut self, error: &WriteError, ctx: &mut Context<Self>) {
         self.queue.fail(error);
         self.in_flight.clear();
-        self.new_life(Phase::Idle);
+        self.new_life(Phase::Idle, ctx);
     }
 
-    fn new_life(&mut self, phase: Phase) {
+    fn new_life(&mut self, phase: Phase, ctx: &mut Context<Self>) {
         self.life += 1;
+        if let Some(taking) = self.taking.take() {
+            // It would fence what comes after it.
+            ctx.cancel_future(taking);
+        }
         self.phase = phase;
         self.folding = Folding::No;
         self.fold_first = None;
+        self.held = None;
         self.memory = Memory::new(None, false);
         self.report_unfolded(0);
     }

@@ -49,11 +49,13 @@ impl TopicActor {
                 let topic = self.topic.as_str();
                 tracing::debug!(topic, "no progress in time; answering all that waits as failed");
                 let why = if self.full { WriteError::Full } else { WriteError::Unavailable };
-                self.give_up(&why);
+                self.give_up(&why, ctx);
             }
             Some(_) => {}
-            None if quiet >= self.fold_after() && self.unfolded() > 0 => self.fold(ctx),
+            None if quiet >= self.fold_after() && self.unfolded() > 0 => self.fold_in_turn(ctx),
             None if quiet < self.settings.topic_idle => {}
+            // Its successor would know nothing of what the store has lost.
+            None if self.rewound => self.progress = Instant::now(),
             None if self
                 .registry
                 .upgrade()

@@ -1,19 +1,32 @@
-//! Every metric: its name, its help, its buckets, and one function for each observation.
+//! Every metric: its buckets, and one function for each observation. Names and meanings are in
+//! `table.rs`.
 //!
-//! Names carry base units and end as Prometheus wants them; label values come from closed sets,
-//! never from topics, keys, tokens or paths. Any layer above `domain` may call this module; it
-//! calls none.
+//! Any layer above `domain` may call this module; it calls none.
+//!
+//! Invariant: label values come from closed sets, never from topics, keys, tokens or paths. So what
+//! a scrape costs does not depend on how many topics there are.
 
+pub mod table;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Unit};
+use metrics::{Counter, Gauge, Histogram};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use table::{Kind, METRICS};
 
 const SECONDS: &[f64] = &[
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0,
+];
+/// Deciding takes no look-up and no I/O.
+const DECIDE_SECONDS: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005,
+    0.01, 0.025, 0.05,
 ];
 const EVENTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
 
@@ -23,68 +36,36 @@ const EVENTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1
 /// # Errors
 /// When a recorder is there already.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let decide = Matcher::Full("tidelog_decide_duration_seconds".into());
     let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(decide, DECIDE_SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_events".into()), EVENTS)?
         .install_recorder()?;
     describe();
-    metrics_process::Collector::default().describe();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("rust", env!("CARGO_PKG_RUST_VERSION"))];
     gauge!("tidelog_build_info", &labels).set(1.0);
     Ok(handle)
 }
 
+/// Describes every metric, and exposes from the start those whose series are known.
 fn describe() {
-    let counters = [
-        ("tidelog_events_written_total", Unit::Count, "Events written, invalidations included."),
-        ("tidelog_transactions_written_total", Unit::Count, "Transactions written."),
-        ("tidelog_events_duplicate_total", Unit::Count, "Events not written: duplicates."),
-        ("tidelog_invalidations_written_total", Unit::Count, "Transactions invalidated."),
-        ("tidelog_written_bytes_total", Unit::Bytes, "Size of the events written."),
-        ("tidelog_commands_replayed_total", Unit::Count, "Commands answered as once before."),
-        ("tidelog_commands_failed_total", Unit::Count, "Commands not done, by reason."),
-        ("tidelog_commits_total", Unit::Count, "Batches sent to the store, by outcome."),
-        ("tidelog_append_errors_total", Unit::Count, "Batches not taken by the store, by kind."),
-        ("tidelog_commits_merged_total", Unit::Count, "Database transactions that held batches."),
-        ("tidelog_topic_recoveries_total", Unit::Count, "Topics opened again after a failure."),
-        ("tidelog_topic_actors_started_total", Unit::Count, "Topic actors started."),
-        ("tidelog_topic_actors_retired_total", Unit::Count, "Topic actors retired while idle."),
-        ("tidelog_topic_actors_lost_total", Unit::Count, "Topic actors found dead (a bug)."),
-        ("tidelog_keys_decided_total", Unit::Count, "Events compared with their key's state."),
-        ("tidelog_keys_looked_up_total", Unit::Count, "Keys whose state the store was asked for."),
-        ("tidelog_http_requests_total", Unit::Count, "Requests, by method, route and status."),
-        ("tidelog_store_errors_total", Unit::Count, "Errors of the store, by kind."),
-        ("tidelog_folded_events_total", Unit::Count, "Events folded into surfaces."),
-    ];
-    for (name, unit, help) in counters {
-        describe_counter!(name, unit, help);
-    }
-    let gauges = [
-        ("tidelog_build_info", Unit::Count, "1, with the version as labels."),
-        ("tidelog_topic_actors", Unit::Count, "Topic actors running."),
-        ("tidelog_queue_events", Unit::Count, "Events admitted and not yet acknowledged."),
-        ("tidelog_queue_bytes", Unit::Bytes, "Size of the events admitted and unacknowledged."),
-        ("tidelog_commits_in_flight", Unit::Count, "Batches sent to the store and unanswered."),
-        ("tidelog_unfolded_events", Unit::Count, "Events that surfaces are behind their topics."),
-        ("tidelog_remembered_keys", Unit::Count, "Keys whose state topic actors hold."),
-        ("tidelog_store_up", Unit::Count, "1 while the store answers, 0 while it does not."),
-        ("tidelog_store_connections", Unit::Count, "Connections to the store, by use."),
-        ("tidelog_http_requests_active", Unit::Count, "Requests being answered."),
-    ];
-    for (name, unit, help) in gauges {
-        describe_gauge!(name, unit, help);
-    }
-    let histograms = [
-        ("tidelog_commit_duration_seconds", Unit::Seconds, "From sending a batch to its outcome."),
-        ("tidelog_queue_wait_seconds", Unit::Seconds, "From admission to the batch being sent."),
-        ("tidelog_facts_duration_seconds", Unit::Seconds, "Look-ups ahead of a batch."),
-        ("tidelog_fold_duration_seconds", Unit::Seconds, "Bringing a surface forward."),
-        ("tidelog_batch_events", Unit::Count, "Events of a batch."),
-        ("tidelog_commit_merged_events", Unit::Count, "Events of a database transaction."),
-        ("tidelog_http_request_duration_seconds", Unit::Seconds, "Requests, by method and route."),
-    ];
-    for (name, unit, help) in histograms {
-        describe_histogram!(name, unit, help);
+    for metric in METRICS {
+        let (name, help) = (metric.name, metric.help);
+        match metric.kind {
+            Kind::Counter => describe_counter!(name, help),
+            Kind::Gauge => describe_gauge!(name, help),
+            Kind::Histogram => describe_histogram!(name, help),
+        }
+        match (metric.kind, metric.labels) {
+            (Kind::Counter, []) => counter!(name).increment(0),
+            (Kind::Gauge, []) => gauge!(name).increment(0.0),
+            (Kind::Histogram, []) => drop(histogram!(name)),
+            (Kind::Counter, [label]) => {
+                label.values.iter().for_each(|v| counter!(name, label.name => *v).increment(0));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -101,15 +82,19 @@ struct Handles {
     in_flight: Gauge,
     unfolded: Gauge,
     remembered: Gauge,
+    remembered_bytes: Gauge,
     actors: Gauge,
     commit_duration: Histogram,
     queue_wait: Histogram,
+    admission_wait: Histogram,
+    decide_duration: Histogram,
     batch_events: Histogram,
     committed: Counter,
     merged: Counter,
     merged_events: Histogram,
     keys_decided: Counter,
     keys_looked_up: Counter,
+    http_active: Gauge,
 }
 
 static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
@@ -124,15 +109,19 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     in_flight: gauge!("tidelog_commits_in_flight"),
     unfolded: gauge!("tidelog_unfolded_events"),
     remembered: gauge!("tidelog_remembered_keys"),
+    remembered_bytes: gauge!("tidelog_remembered_bytes"),
     actors: gauge!("tidelog_topic_actors"),
     commit_duration: histogram!("tidelog_commit_duration_seconds"),
     queue_wait: histogram!("tidelog_queue_wait_seconds"),
+    admission_wait: histogram!("tidelog_admission_wait_seconds"),
+    decide_duration: histogram!("tidelog_decide_duration_seconds"),
     batch_events: histogram!("tidelog_batch_events"),
     committed: counter!("tidelog_commits_total", "outcome" => "committed"),
     merged: counter!("tidelog_commits_merged_total"),
     merged_events: histogram!("tidelog_commit_merged_events"),
     keys_decided: counter!("tidelog_keys_decided_total"),
     keys_looked_up: counter!("tidelog_keys_looked_up_total"),
+    http_active: gauge!("tidelog_http_requests_active"),
 });
 
 /// What a durable batch did.
@@ -167,6 +156,22 @@ pub fn commands_failed(reason: &'static str, count: u64) {
     counter!("tidelog_commands_failed_total", "reason" => reason).increment(count);
 }
 
+/// Commands have to be decided again.
+pub fn commands_replanned(count: usize) {
+    counter!("tidelog_commands_replanned_total").increment(count as u64);
+}
+
+/// How much may be admitted to the queues, in events and in bytes.
+pub fn queue_limits(events: usize, bytes: usize) {
+    gauge!("tidelog_queue_events_max").set(events as f64);
+    gauge!("tidelog_queue_bytes_max").set(bytes as f64);
+}
+
+/// A piece of a stream found room in the queues after this long.
+pub fn admitted(waited: Duration) {
+    HANDLES.admission_wait.record(waited.as_secs_f64());
+}
+
 /// Something was admitted to the queues.
 pub fn queued(events: usize, bytes: usize) {
     HANDLES.queue_events.increment(events as f64);
@@ -177,6 +182,11 @@ pub fn queued(events: usize, bytes: usize) {
 pub fn dequeued(events: usize, bytes: usize) {
     HANDLES.queue_events.decrement(events as f64);
     HANDLES.queue_bytes.decrement(bytes as f64);
+}
+
+/// A batch was decided.
+pub fn decided(took: Duration) {
+    HANDLES.decide_duration.record(took.as_secs_f64());
 }
 
 /// A batch goes to the store; its oldest command waited this long.
@@ -246,9 +256,10 @@ pub fn keys_looked_up(count: usize) {
     HANDLES.keys_looked_up.increment(count as u64);
 }
 
-/// The number of keys that a topic actor remembers changed.
-pub fn keys_remembered(change: i64) {
+/// The number of keys that a topic actor remembers, and the memory they take, changed.
+pub fn keys_remembered(change: i64, bytes: i64) {
     HANDLES.remembered.increment(change as f64);
+    HANDLES.remembered_bytes.increment(bytes as f64);
 }
 
 /// The number of events that a surface is behind its topic changed.
@@ -267,6 +278,11 @@ pub fn folded(events: u64, took: Duration) {
     histogram!("tidelog_fold_duration_seconds").record(took.as_secs_f64());
 }
 
+/// A topic's writing waited this long for its surface.
+pub fn fold_waited(took: Duration) {
+    histogram!("tidelog_fold_wait_seconds").record(took.as_secs_f64());
+}
+
 /// The store answered, or did not.
 pub fn store_up(up: bool) {
     gauge!("tidelog_store_up").set(if up { 1.0 } else { 0.0 });
@@ -282,17 +298,60 @@ pub fn store_connections(used_for: &'static str, change: f64) {
     gauge!("tidelog_store_connections", "use" => used_for).increment(change);
 }
 
-/// A request began.
-pub fn http_begun() {
-    gauge!("tidelog_http_requests_active").increment(1.0);
+/// A request whose answer has not begun. Its client may go away at any time: so it is counted for
+/// as long as this value is there.
+pub struct ActiveRequest(());
+
+impl ActiveRequest {
+    /// A request began.
+    #[must_use]
+    pub fn begin() -> Self {
+        HANDLES.http_active.increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        HANDLES.http_active.decrement(1.0);
+    }
+}
+
+/// The series of answers to one kind of request.
+type Answers = HashMap<(&'static str, u16), (Counter, Histogram)>;
+
+thread_local! {
+    /// By route, method and status: finding a series by its labels costs more than a microsecond.
+    static ANSWERS: RefCell<HashMap<String, Answers>> = RefCell::default();
 }
 
 /// A request has ended.
 pub fn http_answered(method: &'static str, route: String, status: u16, took: Duration) {
-    gauge!("tidelog_http_requests_active").decrement(1.0);
-    histogram!("tidelog_http_request_duration_seconds", "method" => method, "route" => route.clone())
-        .record(took.as_secs_f64());
+    ANSWERS.with_borrow_mut(|answers| {
+        if !answers.contains_key(&route) {
+            answers.insert(route.clone(), Answers::default());
+        }
+        let answers = answers.get_mut(&route).expect("it is there");
+        let (counter, histogram) =
+            answers.entry((method, status)).or_insert_with(|| answer(method, route, status));
+        counter.increment(1);
+        histogram.record(took.as_secs_f64());
+    });
+}
+
+fn answer(method: &'static str, route: String, status: u16) -> (Counter, Histogram) {
     let status = status.to_string();
-    counter!("tidelog_http_requests_total", "method" => method, "route" => route, "status" => status)
-        .increment(1);
+    let requests = counter!(
+        "tidelog_http_requests_total",
+        "method" => method, "route" => route.clone(), "status" => status
+    );
+    let duration = histogram!(
+        "tidelog_http_request_duration_seconds", "method" => method, "route" => route
+    );
+    (requests, duration)
+}
+
+/// Problems of this code are told to clients; none, to expose the code from the start.
+pub fn http_problems(code: &'static str, count: u64) {
+    counter!("tidelog_http_problems_total", "code" => code).increment(count);
 }
