@@ -18,15 +18,14 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use tidelog::client::{Client, StreamOptions, Totals, event};
+use tidelog::domain::{Content, EventBody, EventType, TopicName};
+use tidelog::store::KeyRange;
 
 const LISTS: &str = "/var/lib/apt/lists";
 /// Reads an index, however it is compressed.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
-/// Events in one piece of the request's body.
-const PIECE: usize = 200;
 
 /// The stanzas of an index, by name and architecture, in the order of the index.
 type Stanzas = Vec<(String, Map<String, Value>)>;
@@ -99,42 +98,37 @@ fn parse(stanza: &str) -> Result<(String, Map<String, Value>)> {
     Ok((format!("{}/{}", field("Package")?, field("Architecture")?), fields))
 }
 
-struct Client {
-    http: reqwest::Client,
-    topic: String,
+struct Topic {
+    client: Client,
+    name: TopicName,
 }
 
-impl Client {
-    /// Streams stanzas as events; answers how many were written and how many were duplicates.
-    async fn load(&self, stanzas: &Stanzas) -> Result<(u64, u64)> {
-        let pieces: Vec<Result<Bytes, std::io::Error>> = stanzas
-            .chunks(PIECE)
-            .map(|piece| {
-                let line = |(key, fields): &(String, Map<String, Value>)| {
-                    format!("{}\n", json!({"key": key, "type": "package", "data": fields}))
-                };
-                Ok(Bytes::from(piece.iter().map(line).collect::<String>()))
-            })
-            .collect();
-        let request = self
-            .http
-            .post(format!("{}/events?acks=summary", self.topic))
-            .header("Content-Type", "application/x-ndjson")
-            .body(reqwest::Body::wrap_stream(stream::iter(pieces)));
-        let answer = request.send().await.context("is the service running?")?;
-        let answer = answer.error_for_status()?.text().await?;
-        let last: Value = serde_json::from_str(answer.lines().last().unwrap_or_default())
-            .context("the answer ends with a summary")?;
-        let summary = &last["summary"];
-        ensure!(summary["complete"] == true, "not all was acknowledged: {answer}");
-        let number = |name: &str| summary[name].as_u64().context("the summary has numbers");
-        ensure!(number("lines")? == stanzas.len() as u64, "every line is acknowledged");
-        Ok((number("written")?, number("duplicates")?))
+impl Topic {
+    /// Streams stanzas as events; answers what it came to.
+    async fn load(&self, stanzas: &Stanzas) -> Result<Totals> {
+        let kind = EventType::parse("package".into())?;
+        let content = |(key, fields): &(String, Map<String, Value>)| -> Result<Content> {
+            let plain = event(key, &serde_json::to_string(fields)?)?;
+            Ok(Content { event_type: Some(kind.clone()), ..plain })
+        };
+        let (mut lines, acks) =
+            self.client.writer().stream(&self.name, StreamOptions::default())?;
+        let sending = async move {
+            for stanza in stanzas {
+                lines.send(content(stanza)?).await?;
+            }
+            anyhow::Ok(())
+        };
+        let (sent, totals) = tokio::join!(sending, acks.finish());
+        sent?;
+        let totals = totals?;
+        ensure!(totals.lines == stanzas.len() as u64, "every line is acknowledged");
+        Ok(totals)
     }
 
     async fn report(&self, what: &str, stanzas: &Stanzas) -> Result<(u64, u64)> {
         let began = Instant::now();
-        let (written, duplicates) = self.load(stanzas).await?;
+        let Totals { written, duplicates, .. } = self.load(stanzas).await?;
         let seconds = began.elapsed().as_secs_f64();
         println!(
             "{what:<15} {written:>6} written, {duplicates:>6} duplicates in {seconds:.2} s \
@@ -146,25 +140,22 @@ impl Client {
 
     /// The whole surface, by key.
     async fn surface(&self) -> Result<BTreeMap<String, Value>> {
-        let request = self.http.get(format!("{}/surface", self.topic));
-        let answer = request.header("Accept", "application/x-ndjson").send().await?;
-        let mut answer = answer.error_for_status()?.bytes_stream();
-        let mut body = Vec::new();
-        while let Some(piece) = answer.next().await {
-            body.extend_from_slice(&piece?);
-        }
+        let all = KeyRange::Prefix { prefix: String::new(), after: None };
+        let events = self.client.reader().surface_of(&self.name, None, &all, usize::MAX).await?;
         let mut surface = BTreeMap::new();
-        for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let mut event: Value = serde_json::from_slice(line)?;
-            let key = event["key"].as_str().with_context(|| format!("no event: {event}"))?;
-            surface.insert(key.to_owned(), event["data"].take());
+        for read in events {
+            let EventBody::Content(content) = read.event.body else {
+                bail!("an invalidation is on the surface");
+            };
+            let data = serde_json::from_slice(&content.data.bytes())?;
+            surface.insert(content.key.as_str().to_owned(), data);
         }
         Ok(surface)
     }
 
     async fn is_new(&self) -> Result<bool> {
-        let answer = self.http.get(&self.topic).send().await.context("is the service running?")?;
-        Ok(answer.status() == reqwest::StatusCode::NOT_FOUND)
+        let head = self.client.reader().head_of(&self.name).await;
+        Ok(head.context("is the service running?")?.is_none())
     }
 }
 
@@ -199,7 +190,9 @@ async fn run(Arguments { url, topic }: Arguments) -> Result<()> {
     }
     println!("{} packages in the release, {} in its updates", release.len(), updates.len());
 
-    let client = Client { http: reqwest::Client::new(), topic: format!("{url}/v1/topics/{topic}") };
+    let patience = std::time::Duration::from_secs(5);
+    let client = Client::builder(&url).retry_within(patience).build()?;
+    let client = Topic { client, name: TopicName::parse(&topic)? };
     ensure!(
         client.is_new().await?,
         "the topic {topic} has events already: this needs a new one, such as --topic {topic}-2"
@@ -222,14 +215,16 @@ async fn run(Arguments { url, topic }: Arguments) -> Result<()> {
 }
 
 /// Errors are for people: a line without a backtrace.
-fn main() -> ExitCode {
-    let done = arguments().and_then(|arguments| match arguments {
-        Some(arguments) => actix_rt::System::new().block_on(run(arguments)),
-        None => {
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match arguments() {
+        Ok(Some(arguments)) => run(arguments).await,
+        Ok(None) => {
             println!("{HELP}");
             Ok(())
         }
-    });
+        Err(error) => Err(error),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

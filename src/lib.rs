@@ -2,6 +2,9 @@
 //!
 //! `ARCHITECTURE.md` draws the layers; each module's header says what is there.
 
+pub mod backoff;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 pub mod domain;
 pub mod http;

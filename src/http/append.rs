@@ -33,7 +33,7 @@ use super::query::{Query, position};
 use super::transactions::{check, write_one};
 use crate::domain::{Command, ProducerId, ProducerLine, TopicName, Write};
 use crate::topic::{Outcome, Session};
-use crate::wire::ack::{LineJson, SummaryJson};
+use crate::wire::ack::{EndJson, FailureJson, LineJson, SummaryJson};
 use crate::wire::head::HeadJson;
 use crate::wire::submitted::{self, Submitted};
 
@@ -349,17 +349,6 @@ impl Answer {
         }
         put_line(out, &EndJson { summary });
     }
-}
-
-#[derive(Serialize)]
-struct FailureJson<'a> {
-    line: Option<u64>,
-    error: super::problem::ProblemJson<'a>,
-}
-
-#[derive(Serialize)]
-struct EndJson {
-    summary: SummaryJson,
 }
 
 fn put_line(out: &mut BytesMut, line: &impl Serialize) {

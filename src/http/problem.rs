@@ -8,11 +8,11 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use serde::Serialize;
 
 use crate::domain::Head;
 use crate::metrics;
 use crate::wire::head::HeadJson;
+use crate::wire::problem::ProblemJson;
 
 /// The code of a problem: what a program decides by. Each is a row of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,30 +186,6 @@ pub enum Extra {
     Allow(&'static str),
 }
 
-/// A problem as JSON.
-#[derive(Serialize)]
-pub struct ProblemJson<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    code: &'static str,
-    retryable: bool,
-    committed: &'static str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pointer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<Option<HeadJson>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<u64>,
-}
-
 impl Problem {
     /// A problem without a place.
     #[must_use]
@@ -253,15 +229,15 @@ impl Problem {
             Extra::Epoch(epoch) => (None, None, Some(epoch)),
         };
         ProblemJson {
-            kind: format!("/problems/{}", self.code.code()),
-            title: self.code.title(),
+            kind: format!("/problems/{}", self.code.code()).into(),
+            title: self.code.title().into(),
             status: self.code.status().as_u16(),
-            detail: &self.detail,
-            code: self.code.code(),
+            detail: self.detail.as_str().into(),
+            code: self.code.code().into(),
             retryable: self.code.retryable(),
-            committed: self.code.committed(),
-            request_id,
-            pointer: self.pointer.as_deref(),
+            committed: self.code.committed().into(),
+            request_id: request_id.into(),
+            pointer: self.pointer.as_deref().map(Into::into),
             line: self.line,
             head,
             expected,

@@ -2,7 +2,6 @@
 
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
 
 use super::auth::{Caller, Reading};
 use super::events::head_of;
@@ -10,27 +9,7 @@ use super::headers::accept_json;
 use super::problem::Problem;
 use super::query::Query;
 use crate::config::Access;
-use crate::domain::{TopicName, Version};
-use crate::wire::head::HeadJson;
-
-#[derive(Serialize)]
-struct TopicJson<'a> {
-    topic: &'a str,
-    head: HeadJson,
-    events: u64,
-}
-
-impl<'a> TopicJson<'a> {
-    fn new(topic: &'a TopicName, head: Version) -> Self {
-        Self { topic: topic.as_str(), head: head.into(), events: head.seq.0 + 1 }
-    }
-}
-
-#[derive(Serialize)]
-struct TopicsJson<'a> {
-    topics: Vec<TopicJson<'a>>,
-    next: Option<&'a str>,
-}
+use crate::wire::topics::{TopicJson, TopicsJson};
 
 /// `GET /v1/topics`: those that the caller may read.
 pub(super) async fn list(request: HttpRequest, caller: Caller) -> Result<HttpResponse, Problem> {
@@ -54,7 +33,7 @@ pub(super) async fn list(request: HttpRequest, caller: Caller) -> Result<HttpRes
     let more = found.len() > limit;
     found.truncate(limit);
     let topics: Vec<_> = found.iter().map(|t| TopicJson::new(&t.name, t.head)).collect();
-    let next = found.last().filter(|_| more).map(|topic| topic.name.as_str());
+    let next = found.last().filter(|_| more).map(|topic| topic.name.as_str().into());
     Ok(HttpResponse::Ok().json(TopicsJson { topics, next }))
 }
 

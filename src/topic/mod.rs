@@ -14,7 +14,6 @@
 
 mod actor;
 mod admission;
-mod backoff;
 mod commits;
 mod flight;
 mod forgotten;

@@ -1,16 +1,31 @@
 //! Answers of writes as JSON.
+//!
+//! Not here: how a client reads the answer to a stream (`answer.rs`).
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::head::HeadJson;
-use crate::domain::{Ack, Receipt};
+use super::problem::ProblemJson;
+use crate::domain::{Ack, Receipt, Seq, TransactionNo, Version};
 
 /// `{"seq":1040,"transaction":17,"duplicate":false}`.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct AckJson {
-    seq: u64,
-    transaction: u64,
-    duplicate: bool,
+    /// Position of the event.
+    pub seq: u64,
+    /// Its transaction.
+    pub transaction: u64,
+    /// Whether it was there already.
+    pub duplicate: bool,
+}
+
+impl From<AckJson> for Ack {
+    fn from(json: AckJson) -> Self {
+        let (seq, transaction) = (Seq(json.seq), TransactionNo(json.transaction));
+        Self { version: Version { seq, transaction }, duplicate: json.duplicate }
+    }
 }
 
 impl From<&Ack> for AckJson {
@@ -21,12 +36,16 @@ impl From<&Ack> for AckJson {
 }
 
 /// The answer to a transaction.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TransactionJson<'a> {
-    topic: &'a str,
-    transaction: Option<u64>,
-    events: Vec<AckJson>,
-    head: Option<HeadJson>,
+    /// The topic.
+    pub topic: Cow<'a, str>,
+    /// The number of the transaction; `None` where all were duplicates.
+    pub transaction: Option<u64>,
+    /// Where the events are.
+    pub events: Vec<AckJson>,
+    /// The topic's head just after it.
+    pub head: Option<HeadJson>,
 }
 
 impl<'a> TransactionJson<'a> {
@@ -34,7 +53,7 @@ impl<'a> TransactionJson<'a> {
     #[must_use]
     pub fn new(topic: &'a str, receipt: &Receipt) -> Self {
         Self {
-            topic,
+            topic: topic.into(),
             transaction: receipt.transaction.map(|transaction| transaction.0),
             events: receipt.acks.iter().map(AckJson::from).collect(),
             head: receipt.head.map(HeadJson::from),
@@ -95,7 +114,7 @@ impl LineJson {
 }
 
 /// What a whole stream came to.
-#[derive(Clone, Copy, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct SummaryJson {
     /// Lines acknowledged.
     pub lines: u64,
@@ -130,4 +149,21 @@ impl SummaryJson {
         }
         self.head = receipt.head.map(HeadJson::from).max(self.head);
     }
+}
+
+/// The line of an answer to a stream that says which line failed, and why. None but the summary
+/// follows.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureJson<'a> {
+    /// From 1.
+    pub line: Option<u64>,
+    /// Why.
+    pub error: ProblemJson<'a>,
+}
+
+/// The last line of an answer to a stream.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct EndJson {
+    /// What it came to.
+    pub summary: SummaryJson,
 }

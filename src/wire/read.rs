@@ -6,7 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut as _, BytesMut};
 use serde::Serialize;
 
-use crate::domain::{Content, Data, Event, EventBody, Key, ReadEvent, Timestamp, TransactionNo};
+use super::time::rfc3339;
+use crate::domain::{Content, Data, Event, EventBody, Key, ReadEvent};
 
 /// Appends an event as JSON, without a line end.
 pub fn put_event(out: &mut BytesMut, read: &ReadEvent) {
@@ -93,18 +94,12 @@ pub fn key_json(key: &Key) -> Vec<u8> {
     serde_json::to_vec(key.as_str()).expect("a text is JSON")
 }
 
-/// RFC 3339 in UTC, with microseconds.
-#[must_use]
-pub fn rfc3339(at: Timestamp) -> String {
-    let at = jiff::Timestamp::from_microsecond(at.0).unwrap_or_default();
-    format!("{at:.6}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
-        ContentHash, ContentType, EventType, Invalidation, Json, Reason, Seq, Version,
+        ContentHash, ContentType, EventType, Invalidation, Json, Reason, Seq, Timestamp,
+        TransactionNo, Version,
     };
 
     fn text(body: EventBody, invalidated_by: Option<TransactionNo>) -> String {

@@ -132,11 +132,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// A text that is borrowed where it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Text<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The text, sharing the buffer of the input where it can.
-    fn share(self, input: &ByteString) -> ByteString {
+    pub(super) fn share(self, input: &ByteString) -> ByteString {
         match self.0 {
             Cow::Borrowed(text) => input.slice_ref(text),
             Cow::Owned(text) => text.into(),
@@ -145,7 +149,9 @@ impl Text<'_> {
 }
 
 /// Tells a member that is `null` from one that is absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -200,6 +206,16 @@ pub fn transaction(bytes: Bytes) -> Result<Events, BadInput> {
     let input = text(bytes)?;
     let Object(parsed): Object<GroupJson<'_>> = json(&input)?;
     group(parsed.events, &input)
+}
+
+/// Parses a JSON text, without the blanks around it.
+///
+/// # Errors
+/// See [`BadInput`].
+pub fn json_text(text: ByteString) -> Result<Json, BadInput> {
+    let raw: &RawValue = json(&text)?;
+    let json = Json::from_valid(text.slice_ref(raw.get()));
+    json.map_err(|error| BadInput::invalid(error.to_string(), ""))
 }
 
 /// Parses the body of an invalidation; an empty one is fine.

@@ -41,7 +41,7 @@ impl Tidelog {
         });
         let (sender, log) = unbounded_channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|l| sender.send(l)));
-        let client = reqwest::Client::new();
+        let client = crate::plain::client();
         Self { process, url: url.expect("it says where"), client, log }
     }
 

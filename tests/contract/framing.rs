@@ -153,7 +153,7 @@ async fn lines_of_a_known_length_leave_the_connection_open(backend: &Backend) {
 
 async fn http2_streams_both_ways(backend: &Backend) {
     let server = Server::start(backend.config()).await;
-    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let client = crate::plain::builder().http2_prior_knowledge().build().expect("a client");
     let (lines, body) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
     let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(body));
     let request = client.post(format!("http://{}{EVENTS}", server.address)).body(body);

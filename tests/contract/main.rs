@@ -11,6 +11,8 @@ mod log;
 mod live;
 mod live_apart;
 mod pages;
+#[path = "../support/plain.rs"]
+mod plain;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod reads;

@@ -119,7 +119,7 @@ impl Server {
             });
         });
         let (address, topics, draining) = address.await.expect("the service starts");
-        let client = reqwest::Client::new();
+        let client = crate::plain::client();
         Self { address, client, topics, draining, stop: Some(stop), thread: Some(thread) }
     }
 

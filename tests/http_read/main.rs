@@ -14,6 +14,8 @@ mod make;
 mod model;
 mod operation;
 mod pages;
+#[path = "../support/plain.rs"]
+mod plain;
 mod queries;
 mod server;
 mod streams;

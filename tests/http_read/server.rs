@@ -61,7 +61,7 @@ impl Server {
             });
         });
         let (address, app) = address.await.expect("the service starts");
-        let client = reqwest::Client::new();
+        let client = crate::plain::client();
         Self { address, client, watched, app, stop: Some(stop), thread: Some(thread) }
     }
 

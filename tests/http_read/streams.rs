@@ -16,7 +16,7 @@ async fn lines_are_the_events_of_all_pages_in_http_1_and_2() {
     let random = &mut SmallRng::seed_from_u64(5);
     let book = server.seed("t", commands(random, 400, &nasty_keys())).await;
     let mut log = model::log(&book);
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let http2 = crate::plain::builder().http2_prior_knowledge().build().expect("a client");
     for client in [server.client.clone(), http2] {
         server.client = client;
         assert_eq!(server.read_lines("/v1/topics/t/events").await, log);

@@ -24,6 +24,8 @@ macro_rules! on_every_backend {
         mod memory { on_backend!(Memory: $($test),+); }
         mod sqlite { on_backend!(Sqlite: $($test),+); }
         mod postgres { on_backend!(Postgres: $($test),+); }
+        #[cfg(feature = "client")]
+        mod over_http { on_backend!(OverHttp: $($test),+); }
     };
 }
 
@@ -41,6 +43,9 @@ pub enum Backend {
     Memory,
     Sqlite,
     Postgres,
+    /// The memory store, read through a service by the client.
+    #[cfg(feature = "client")]
+    OverHttp,
 }
 
 /// One instance of a store, from both sides.
@@ -62,6 +67,8 @@ enum Place {
     Memory,
     Sqlite(TempDir),
     Postgres(String),
+    #[cfg(feature = "client")]
+    OverHttp,
 }
 
 /// A place for data, and a store on it.
@@ -76,6 +83,8 @@ impl Stand {
             Backend::Memory => Place::Memory,
             Backend::Sqlite => Place::Sqlite(tempfile::tempdir().expect("a directory")),
             Backend::Postgres => Place::Postgres(Cluster::shared().database()),
+            #[cfg(feature = "client")]
+            Backend::OverHttp => Place::OverHttp,
         };
         let store = open(&place).await;
         Self { place, store }
@@ -86,14 +95,14 @@ impl Stand {
     pub async fn other(&self) -> Store {
         match self.place {
             Place::Postgres(_) => open(&self.place).await,
-            Place::Memory | Place::Sqlite(_) => self.store.clone(),
+            _ => self.store.clone(),
         }
     }
 
     /// Closes the store and opens it again. `false` where nothing outlives the store: then
     /// nothing is done.
     pub async fn reopen(&mut self) -> bool {
-        if matches!(self.place, Place::Memory) {
+        if !matches!(self.place, Place::Sqlite(_) | Place::Postgres(_)) {
             return false;
         }
         self.store.writer.close().await;
@@ -113,6 +122,8 @@ async fn open(place: &Place) -> Store {
             let config = postgres::Config { lanes: 2, readers: 4, ..postgres::Config::new(url) };
             Store::of(PostgresStore::connect(&config).await.expect("the store opens"))
         }
+        #[cfg(feature = "client")]
+        Place::OverHttp => crate::over_http::open().await,
     }
 }
 

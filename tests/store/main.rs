@@ -14,5 +14,10 @@ mod guarantees;
 #[path = "../support/make.rs"]
 mod make;
 mod model;
+#[cfg(feature = "client")]
+mod over_http;
 mod reads;
+#[cfg(feature = "client")]
+#[path = "../support/service.rs"]
+mod service;
 mod writer;

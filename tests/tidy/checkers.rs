@@ -59,6 +59,8 @@ fn a_layer_that_reaches_up_is_found() {
     assert!(wrong("src/wire/head.rs", "use crate::store::Scan;"));
     assert!(wrong("src/http/auth.rs", "use crate::server::run;"));
     assert!(wrong("src/metrics.rs", "use crate::domain::Seq;"));
+    assert!(wrong("src/client/mod.rs", "use crate::http::App;"));
+    assert!(wrong("src/http/app.rs", "use crate::client::Client;"));
     assert!(wrong("src/brand_new/mod.rs", "//! In no layer."));
     assert!(!wrong("src/topic/queue.rs", "use crate::store::Scan;\nuse crate::domain::Seq;"));
     assert!(!wrong("src/domain/event.rs", "/// See [`crate::store`].\nfn f() {}"));
@@ -82,6 +84,8 @@ fn libraries_in_the_wrong_place_are_found() {
     assert!(wrong("src/store/sqlite/mod.rs", "let x: tokio_postgres::Row = y;"));
     assert!(wrong("src/topic/mod.rs", "use actix_web::web;"));
     assert!(wrong("src/domain/event.rs", "use serde::Serialize;"));
+    assert!(wrong("src/http/mod.rs", "use reqwest::Client;"));
+    assert!(wrong("src/client/error.rs", "use rustls::Error;"));
     assert!(wrong("src/domain/event.rs", "let now = std::time::SystemTime::now();"));
     assert!(wrong("src/domain/event.rs", "async fn f() {}"));
     assert!(!wrong("src/store/sqlite/mod.rs", "use rusqlite::Connection;"));

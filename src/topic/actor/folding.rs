@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 
-use super::super::backoff::Backoff;
 use super::super::flight::Flight;
 use super::{Phase, TopicActor};
+use crate::backoff::Backoff;
 use crate::domain::Seq;
 use crate::metrics;
 use crate::store::Touched;

@@ -22,7 +22,6 @@ use actix::{Actor, AsyncContext as _, Context, Handler, Message, SpawnHandle};
 use actix::{ActorFutureExt as _, WrapFuture as _};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::backoff::Backoff;
 use super::commits::Told;
 use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
@@ -31,6 +30,7 @@ use super::queue::{Queue, Submission};
 use super::recovery::{Durable, ask};
 use super::registry::Registry;
 use super::settings::Settings;
+use crate::backoff::Backoff;
 use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
 use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};

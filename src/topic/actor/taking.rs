@@ -11,6 +11,7 @@ use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
 use super::folding::Folding;
 use super::{Phase, TopicActor, Writing};
+use crate::backoff::Backoff;
 use crate::domain::Planner;
 use crate::metrics;
 use crate::store::StoreError;

@@ -65,7 +65,7 @@ async fn of_batches_for_one_place_one_is_written(stand: Stand) {
         let (planner, book) = (writer.planner.clone(), writer.book.clone());
         let plans = (0..6).map(|n| {
             (writer.planner, writer.book) = (planner.clone(), book.clone());
-            let batch = writer.plan([one("k", &format!("{round}{n}"))]);
+            let batch = writer.plan([one("k", &format!("1{round}{n}"))]);
             (batch, writer.planner.clone(), writer.book.clone())
         });
         let plans: Vec<_> = plans.collect();
