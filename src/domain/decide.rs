@@ -15,8 +15,9 @@ use super::command::{
     Ack, Command, Idempotency, Invalidate, Precondition, ProducerLine, Receipt, Write,
 };
 use super::event::{Content, Event, EventBody, Invalidation, Timestamp};
+use super::hash::Fingerprint;
 use super::merkle::Frontier;
-use super::names::{Fingerprint, IdempotencyKey, Key, ProducerId};
+use super::names::{IdempotencyKey, Key, ProducerId};
 use super::position::{Epoch, Head, Seq, TransactionNo, Version};
 
 /// What the rules need to know of a key, as of the planned head.

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::names::{ContentHash, ContentType, EventType, Json, Key, Reason};
+use super::hash::ContentHash;
+use super::names::{ContentType, EventType, Json, Key, Reason};
 use super::position::{Seq, TransactionNo, Version};
 
 /// A SHA-256.

@@ -23,6 +23,7 @@ pub mod batch;
 pub mod command;
 pub mod decide;
 pub mod event;
+pub mod hash;
 pub mod limits;
 pub mod merkle;
 pub mod names;
@@ -37,9 +38,9 @@ pub use decide::{
     Decided, KeyState, Known, Planner, ProducerState, Rejection, Standing, TargetState,
 };
 pub use event::{Content, Data, Digest, Event, EventBody, Invalidation, ReadEvent, Timestamp};
+pub use hash::{ContentHash, Fingerprint};
 pub use merkle::{Frontier, Root};
 pub use names::{
-    ContentHash, ContentType, EventType, Fingerprint, IdempotencyKey, Json, Key, NameError,
-    ProducerId, Reason, TopicName,
+    ContentType, EventType, IdempotencyKey, Json, Key, NameError, ProducerId, Reason, TopicName,
 };
 pub use position::{Epoch, Head, Seq, TransactionNo, Version};
