@@ -3,6 +3,8 @@
 //! Invariant: processes that come and go between two looks (connections of a database) are only
 //! counted while they live; the ones that do the work outlive a measurement.
 
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
 use std::fs;
 use std::path::Path;
 

@@ -14,8 +14,8 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
-    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, Opened, Scan, StoreError,
-    SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, Opened, Scan,
+    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
     Batch, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,

@@ -7,7 +7,7 @@ use bytes::{BufMut as _, BytesMut};
 use serde::Serialize;
 
 use super::time::rfc3339;
-use crate::domain::{Content, Data, Event, EventBody, Key, ReadEvent};
+use crate::domain::{Content, Data, Event, EventBody, Key, ReadEvent, TransactionNo};
 
 /// Appends an event as JSON, without a line end.
 pub fn put_event(out: &mut BytesMut, read: &ReadEvent) {
@@ -98,8 +98,7 @@ pub fn key_json(key: &Key) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::domain::{
-        ContentHash, ContentType, EventType, Invalidation, Json, Reason, Seq, Timestamp,
-        TransactionNo, Version,
+        ContentHash, ContentType, EventType, Invalidation, Json, Reason, Seq, Timestamp, Version,
     };
 
     fn text(body: EventBody, invalidated_by: Option<TransactionNo>) -> String {

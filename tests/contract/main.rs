@@ -7,9 +7,9 @@ mod errors;
 mod feed;
 mod framing;
 mod instances;
-mod log;
 mod live;
 mod live_apart;
+mod log;
 mod pages;
 #[path = "../support/plain.rs"]
 mod plain;

@@ -11,7 +11,6 @@ use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
 use super::folding::Folding;
 use super::{Phase, TopicActor, Writing};
-use crate::backoff::Backoff;
 use crate::domain::Planner;
 use crate::metrics;
 use crate::store::StoreError;
