@@ -86,8 +86,17 @@ const REASONS: &[&str] = &[
     "unstorable",
 ];
 /// What a call of the store says when it fails (the first three), or what was being done.
-const STORE_ERRORS: &[&str] =
-    &["corrupt", "read_only", "unavailable", "append", "connect", "lost", "read", "rewound"];
+const STORE_ERRORS: &[&str] = &[
+    "corrupt",
+    "read_only",
+    "unavailable",
+    "append",
+    "connect",
+    "hints",
+    "lost",
+    "read",
+    "rewound",
+];
 const APPEND_ERRORS: &[&str] = &["not_written", "refused", "rejected", "unknown"];
 
 const BUILD: &[Label] = &[label("version", &[]), label("rust", &[])];
@@ -143,7 +152,7 @@ pub const METRICS: &[Metric] = &[
     row(Gauge, "tidelog_http_requests_active", "requests", &[], "Requests whose answer has not ended."),
     row(Counter, "tidelog_http_problems_total", "problems", CODE, "Problems told to clients, by the codes of the API, those inside streams included."),
     row(Counter, "tidelog_hints_total", "hints", &[label("direction", &["told", "heard"])], "Heads told to other instances, or heard of from them."),
-    row(Gauge, "tidelog_live_readers", "readers", &[label("of", &["events", "heads"])], "Live readers attached, by what they read."),
+    row(Gauge, "tidelog_live_readers", "readers", &[label("of", &[])], "Live readers attached, by what they read."),
     row(Counter, "tidelog_live_events_total", "events", &[label("from", &["memory", "store"])], "Events sent to live readers, by where they came from."),
     row(Counter, "tidelog_live_readers_cut_total", "readers", &[], "Live readers cut, because they did not read."),
     row(Gauge, "tidelog_live_bytes", "bytes", &[], "Newest events held in memory for live readers."),

@@ -3,6 +3,8 @@
 //!
 //! Not here: Grafana. What its model demands is in `model.rs`.
 
+#[path = "../support/plain.rs"]
+mod plain;
 mod load;
 mod model;
 mod panels;

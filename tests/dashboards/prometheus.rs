@@ -46,7 +46,7 @@ impl Prometheus {
             address.unwrap_or_else(|| panic!("apt-get install prometheus? {said}"));
         std::thread::spawn(move || lines.for_each(drop));
         let url = format!("http://{address}");
-        Self { url, client: reqwest::Client::new(), _watcher: watcher }
+        Self { url, client: crate::plain::client(), _watcher: watcher }
     }
 
     /// Asks the HTTP API; the error is what Prometheus says is wrong.

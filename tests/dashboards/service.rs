@@ -26,7 +26,7 @@ impl Service {
         });
         std::thread::spawn(move || lines.for_each(drop));
         let address = url.expect("it says where").trim_start_matches("http://").to_owned();
-        Self { process, address, client: reqwest::Client::new() }
+        Self { process, address, client: crate::plain::client() }
     }
 
     /// The URL of a path.

@@ -37,7 +37,7 @@ pub enum Lie {
 
 /// Starts to pass requests on, on a port of its own, as long as the system runs. Answers its URL.
 pub async fn lying(lie: Lie, to: String) -> String {
-    let (to, client): (Arc<str>, _) = (to.into(), reqwest::Client::new());
+    let (to, client): (Arc<str>, _) = (to.into(), crate::plain::client());
     let server = HttpServer::new(move || {
         let (to, client) = (Arc::clone(&to), client.clone());
         App::new().app_data(web::PayloadConfig::new(1 << 20)).default_service(web::to(

@@ -109,10 +109,11 @@ async fn run(connector: Connector, shared: Arc<Shared>) {
                 pause = PAUSE_MIN;
                 shared.hear(Hint::Missed);
                 let ended = work(session, &shared).await;
-                tracing::warn!(why = %ended, "lost the connection for hints; connecting again");
+                tracing::debug!(why = %ended, "lost the connection for hints; connecting again");
             }
-            Ok(Err(error)) => tracing::warn!(%error, "no connection for hints to postgres"),
-            Err(_) => tracing::warn!("no connection for hints to postgres in time"),
+            // An outage is told by `watched.rs`, once.
+            Ok(Err(error)) => tracing::debug!(%error, "no connection for hints to postgres"),
+            Err(_) => tracing::debug!("no connection for hints to postgres in time"),
         }
         metrics::store_error("hints");
         tokio::time::sleep(pause).await;
