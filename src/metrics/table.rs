@@ -85,9 +85,9 @@ const REASONS: &[&str] = &[
     "unavailable",
     "unstorable",
 ];
-/// What a call of the store says when it fails (the first three), or what was being done.
+/// What a call of the store says when it fails (the first four), or what was being done.
 const STORE_ERRORS: &[&str] =
-    &["corrupt", "read_only", "unavailable", "append", "connect", "lost", "read", "rewound"];
+    &["corrupt", "full", "read_only", "unavailable", "append", "connect", "lost", "read", "rewound"];
 const APPEND_ERRORS: &[&str] = &["not_written", "refused", "rejected", "unknown"];
 
 const BUILD: &[Label] = &[label("version", &[]), label("rust", &[])];
