@@ -85,9 +85,10 @@ const REASONS: &[&str] = &[
     "unavailable",
     "unstorable",
 ];
-/// What a call of the store says when it fails (the first three), or what was being done.
+/// What a call of the store says when it fails (the first four), or what was being done.
 const STORE_ERRORS: &[&str] = &[
     "corrupt",
+    "full",
     "read_only",
     "unavailable",
     "append",

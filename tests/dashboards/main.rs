@@ -3,11 +3,11 @@
 //!
 //! Not here: Grafana. What its model demands is in `model.rs`.
 
-#[path = "../support/plain.rs"]
-mod plain;
 mod load;
 mod model;
 mod panels;
+#[path = "../support/plain.rs"]
+mod plain;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod prometheus;

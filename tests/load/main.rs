@@ -4,10 +4,10 @@
 //! Correctness is judged as strictly as in any other run. Latency is not: this machine may be slow.
 //! Not here: numbers (`docs/performance.md`).
 
-#[path = "../support/plain.rs"]
-mod plain;
 mod k6;
 mod liar;
+#[path = "../support/plain.rs"]
+mod plain;
 mod service;
 
 use actix_web::rt::System;
