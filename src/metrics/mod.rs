@@ -67,6 +67,8 @@ fn describe() {
             _ => {}
         }
     }
+    // Known as well, though by hand.
+    ["events", "heads"].into_iter().for_each(|of| live_readers(of, 0.0));
 }
 
 /// Handles that the write path keeps, so that an observation costs no look-up.

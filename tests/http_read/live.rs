@@ -132,7 +132,7 @@ async fn a_reader_that_does_not_read_is_cut_and_holds_up_nobody() {
     let count = large_topic(&server).await;
     let address = server.url("");
     let mut raw = TcpStream::connect(address.trim_start_matches("http://")).await.expect("there");
-    let head = format!("GET {EVENTS}?follow=true HTTP/1.1\r\nHost: t\r\n\r\n");
+    let head = format!("GET {EVENTS}?follow=true HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw.write_all(head.as_bytes()).await.expect("it is sent");
     until("it begins", async || {
         server.text("/version").await;
