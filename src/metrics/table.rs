@@ -73,6 +73,7 @@ const fn row(
 /// Why commands are not done.
 const REASONS: &[&str] = &[
     "earlier_failed",
+    "full",
     "idempotency_mismatch",
     "outcome_unknown",
     "overloaded",
