@@ -3,6 +3,8 @@
 //! `ARCHITECTURE.md` draws the layers; each module's header says what is there.
 
 pub mod backoff;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;

@@ -40,7 +40,7 @@ const EXPIRY: Duration = Duration::from_secs(600);
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(48 * 3600);
 
 /// A store, as its two halves.
-type Store = (Arc<dyn EventSourceWriter>, Arc<dyn EventSourceReader>);
+pub type Store = (Arc<dyn EventSourceWriter>, Arc<dyn EventSourceReader>);
 
 /// Runs the service until SIGTERM or SIGINT, and ends it in order.
 ///
@@ -48,8 +48,6 @@ type Store = (Arc<dyn EventSourceWriter>, Arc<dyn EventSourceReader>);
 /// When it cannot start; the chain holds an [`OpenError`] for the store, or the I/O error of the
 /// listener.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    // TLS to PostgreSQL; there is one provider in this program, so this cannot be a second call.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = metrics::install().context("metrics cannot be recorded")?;
     ErrorCode::ALL.iter().for_each(|code| metrics::http_problems(code.code(), 0));
     actix_web::rt::System::new().block_on(serve(config, metrics))
@@ -119,6 +117,8 @@ fn listen(config: &Config) -> anyhow::Result<TcpListener> {
 /// # Errors
 /// See [`OpenError`].
 pub async fn open(config: &Config) -> Result<Store, OpenError> {
+    // TLS to PostgreSQL; there is one provider in this program, so a second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match &config.store {
         StoreUrl::Memory => Ok(halves(MemoryStore::default())),
         StoreUrl::Sqlite(path) => {

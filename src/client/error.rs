@@ -133,6 +133,12 @@ impl Error {
         Self { retry_after, ..self }
     }
 
+    /// The same without [`Self::line`], for who has other numbers for lines.
+    #[must_use]
+    pub fn without_line(self) -> Self {
+        Self { line: None, ..self }
+    }
+
     pub(super) fn on_line(self, line: u64) -> Self {
         Self { line: Some(line), ..self }
     }

@@ -1,7 +1,7 @@
-//! The command line: its commands, and a flag for every setting.
+//! The commands that are about settings, with a flag for every setting.
 //!
-//! Not here: what the commands do (`main.rs`). A wrong *value* of a setting is not looked at
-//! here either: it is reported with all other mistakes of the configuration.
+//! Not here: the other commands, and what these do (`cli/`). A wrong *value* of a setting is not
+//! looked at here either: it is reported with all other mistakes of the configuration.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,50 +15,38 @@ use super::settings::SETTINGS;
 use super::table::Setting;
 use super::token::{Access, TopicPattern, parse_name};
 
-const AFTER: &str = "Exit codes: 0 done, 2 wrong usage, 69 store or address not available, \
-    70 internal error, 78 wrong configuration.";
-
 const SETTINGS_HELP: &str = "Every setting is a flag, an environment variable, or a key of the \
     TOML file named by --config. A flag wins over a variable, a variable over the file, the file \
     over the default.";
 
-/// The whole command line.
+/// `tidelog serve`.
 #[must_use]
-pub fn command() -> Command {
-    Command::new("tidelog")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("An event store for people who already run a database")
-        .after_help(AFTER)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(with_settings(serve()))
-        .subcommand(with_settings(config()))
-        .subcommand(token())
+pub fn serve() -> Command {
+    let about = "Runs the service until it is told to stop (SIGTERM or SIGINT)";
+    with_settings(Command::new("serve").about(about).after_help(SETTINGS_HELP))
 }
 
-fn serve() -> Command {
-    Command::new("serve")
-        .about("Runs the service until it is told to stop (SIGTERM or SIGINT)")
-        .after_help(format!("{SETTINGS_HELP}\n\n{AFTER}"))
-}
-
-fn config() -> Command {
-    Command::new("config")
+/// `tidelog config`.
+#[must_use]
+pub fn config() -> Command {
+    let command = Command::new("config")
         .about("Checks the configuration; prints what is in force and where it comes from")
         .long_about(format!(
             "Checks the configuration; prints what is in force and where each value comes from, \
              secrets masked. {SETTINGS_HELP}"
         ))
-        .after_help(AFTER)
         .arg(
             Arg::new("template")
                 .long("template")
                 .action(ArgAction::SetTrue)
                 .help("Prints a documented TOML file with all defaults instead"),
-        )
+        );
+    with_settings(command)
 }
 
-fn token() -> Command {
+/// `tidelog token`.
+#[must_use]
+pub fn token() -> Command {
     Command::new("token")
         .about("Makes a token: prints it, and the [[token]] table for the TOML file")
         .arg(

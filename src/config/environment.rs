@@ -63,10 +63,11 @@ impl Environment {
     }
 }
 
-/// Variables that begin like ours and say nothing to the service: those of the tests, and those
-/// that Kubernetes sets for every Service whose name is or begins with `tidelog`
+/// Variables that begin like ours and say nothing to the service: those of the commands that ask a
+/// service (`cli/place.rs`), those of the tests, and those that Kubernetes sets for every Service whose name is or begins with `tidelog`
 /// (`TIDELOG_SERVICE_HOST`, `TIDELOG_PORT=tcp://…`, `TIDELOG_PORT_4810_TCP_ADDR`).
 fn is_not_for_us(name: &str, value: &str) -> bool {
+    let command = matches!(name, "TIDELOG_URL" | "TIDELOG_TOKEN" | "TIDELOG_CA");
     let test = name == "TIDELOG_SEED" || name.starts_with("TIDELOG_TEST_");
     let service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
     let link = name.ends_with("_PORT") && value.contains("://");
@@ -74,7 +75,7 @@ fn is_not_for_us(name: &str, value: &str) -> bool {
         let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         digits.len() < rest.len() && digits.starts_with('_')
     });
-    test || service || link || port
+    command || test || service || link || port
 }
 
 #[cfg(test)]
@@ -96,8 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_kubernetes_and_of_tests_are_no_mistakes() {
+    fn variables_of_other_commands_of_kubernetes_and_of_tests_are_no_mistakes() {
         let foreign = [
+            ("TIDELOG_URL", "http://h"),
+            ("TIDELOG_TOKEN", "secret"),
+            ("TIDELOG_CA", "ca.pem"),
             ("TIDELOG_SEED", "7"),
             ("TIDELOG_TEST_POSTGRES", "postgres://h"),
             ("TIDELOG_SERVICE_HOST", "10.0.0.1"),

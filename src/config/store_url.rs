@@ -19,6 +19,15 @@ pub enum StoreUrl {
     Postgres(SecretUrl),
 }
 
+impl std::str::FromStr for StoreUrl {
+    /// What is wrong, as the end of a sentence; never with the text itself.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Store::parse(text)
+    }
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,6 +14,12 @@ impl Cause {
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))
     }
+
+    /// The error itself, where it is of this type.
+    #[must_use]
+    pub fn get<E: Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
 }
 
 impl fmt::Display for Cause {
@@ -55,6 +61,19 @@ pub enum StoreError {
     /// What the store keeps makes no sense. Trying again does not help.
     #[error("the store is corrupt: {0}")]
     Corrupt(Cause),
+}
+
+impl StoreError {
+    /// What the store itself said.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Self::Unavailable(cause)
+            | Self::Full(cause)
+            | Self::ReadOnly(cause)
+            | Self::Corrupt(cause) => cause,
+        }
+    }
 }
 
 /// A batch was not acknowledged by the store.

@@ -62,9 +62,8 @@ impl Backend {
 /// A secret URL is only made by reading a configuration.
 fn postgres_url(url: &str) -> StoreUrl {
     use tidelog::config::{cli, load};
-    let command = cli::command().get_matches_from(["tidelog", "serve", "--store", url]);
-    let (_, serve) = command.subcommand().expect("there is one");
-    load(&cli::inputs(serve, std::iter::empty())).expect("it is right").config.store
+    let serve = cli::serve().get_matches_from(["serve", "--store", url]);
+    load(&cli::inputs(&serve, std::iter::empty())).expect("it is right").config.store
 }
 
 /// A running service. Ends, in order, with the value.
