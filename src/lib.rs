@@ -16,4 +16,6 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod topic;
+#[cfg(feature = "cli")]
+pub mod transfer;
 pub mod wire;

@@ -13,7 +13,9 @@
 mod append;
 mod args;
 mod exit;
+mod export;
 mod health;
+mod import;
 mod input;
 mod invalidate;
 mod manual;
@@ -58,6 +60,8 @@ pub fn command() -> Command {
         surface::latest_command(),
         topics::command(),
         invalidate::command(),
+        export::command(),
+        import::command(),
         health::command(),
         cli::config(),
         cli::token(),
@@ -105,6 +109,9 @@ async fn with_topics(name: &str, args: &ArgMatches) -> Result<(), Failure> {
     if name == "health" {
         return health::run(args).await;
     }
+    if name == "import" {
+        return import::run(args).await;
+    }
     let missing = if name == "append" { Missing::Make } else { Missing::Refuse };
     let place = Place::open(args, missing).await?;
     let done = match name {
@@ -115,6 +122,7 @@ async fn with_topics(name: &str, args: &ArgMatches) -> Result<(), Failure> {
         "latest" => surface::run_latest(args, &place).await,
         "topics" => topics::run(args, &place).await,
         "invalidate" => invalidate::run(args, &place).await,
+        "export" => export::run(args, &place).await,
         _ => Err(Failure::new(Exit::Internal, format!("{name} does nothing"))),
     };
     let done = done.map_err(|failure| place.tell(failure));

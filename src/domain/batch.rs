@@ -24,7 +24,8 @@ pub struct Batch {
     pub epoch: Epoch,
     /// The head that the batch was planned on: it commits only while this is the topic's.
     pub expected: Head,
-    /// When it was planned; the `recorded_at` of all its events.
+    /// When it was planned; the `recorded_at` of all its events, but for imported ones, which keep
+    /// theirs.
     pub recorded_at: Timestamp,
     /// The events.
     pub events: Vec<Event>,

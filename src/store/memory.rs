@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{
     Batch, BatchMark, Epoch, Event, EventBody, Frontier, Head, IdempotencyKey, IdempotencyRecord,
-    InvalidationRecord, Key, KeyState, ProducerId, ProducerState, ReadEvent, Receipt, Seq,
+    InvalidationRecord, Key, KeyState, ProducerId, ProducerState, ReadEvent, Receipt, Root, Seq,
     Standing, TargetState, Timestamp, TopicId, TopicName, TransactionNo, Version,
 };
 
@@ -310,6 +310,10 @@ impl EventSourceReader for MemoryStore {
             standing.take(scan.limit).map(|event| log.read(event)).collect()
         };
         Ok(self.read(topic, read).unwrap_or_default())
+    }
+
+    async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {
+        Ok(self.read(topic, |log| log.marks.get(&at).map(|mark| mark.root)).flatten())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

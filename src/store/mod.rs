@@ -45,7 +45,7 @@ use futures::future::BoxFuture;
 
 use crate::domain::{
     Batch, BatchMark, Epoch, Frontier, Head, IdempotencyKey, IdempotencyRecord, Key, KeyState,
-    ProducerId, ProducerState, ReadEvent, Receipt, Seq, TargetState, Timestamp, TopicId, TopicName,
+    ProducerId, ProducerState, ReadEvent, Receipt, Root, Seq, TargetState, Timestamp, TopicId, TopicName,
     TransactionNo, Version,
 };
 pub use error::{AppendError, Cause, OpenError, StoreError};
@@ -331,6 +331,15 @@ pub trait EventSourceReader: Send + Sync + 'static {
         topic: &TopicName,
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError>;
+
+    /// The Merkle root over a topic's events up to and with `at`, as it was kept with the batch that
+    /// ends there; `None` where none does, or the reader cannot tell.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn root(&self, _topic: &TopicName, _at: Seq) -> Result<Option<Root>, StoreError> {
+        Ok(None)
+    }
 
     /// Whether the store is reachable and can be read; and, where the last attempt to write failed
     /// because of the store as a whole and the store can tell, whether it can be written again.

@@ -18,7 +18,7 @@ use super::{
     StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
-    Batch, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, Head, Key, ReadEvent, Root, Seq, Timestamp, TopicId, TopicName, TransactionNo,
 };
 
 /// How long the log is spared before it hears of the same thing again.
@@ -249,6 +249,10 @@ impl<S: EventSourceReader> EventSourceReader for Watched<S> {
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError> {
         self.note(Side::Reading, self.store.surface(topic, scan).await)
+    }
+
+    async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {
+        self.note(Side::Reading, self.store.root(topic, at).await)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

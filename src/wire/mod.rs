@@ -4,6 +4,7 @@
 
 pub mod ack;
 pub mod answer;
+pub mod export;
 pub mod head;
 pub mod problem;
 pub mod read;

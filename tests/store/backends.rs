@@ -99,6 +99,11 @@ impl Stand {
         }
     }
 
+    /// Whether the store is read through a service.
+    pub fn is_remote(&self) -> bool {
+        !matches!(self.place, Place::Memory | Place::Sqlite(_) | Place::Postgres(_))
+    }
+
     /// Closes the store and opens it again. `false` where nothing outlives the store: then
     /// nothing is done.
     pub async fn reopen(&mut self) -> bool {

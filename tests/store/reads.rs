@@ -18,6 +18,7 @@ on_every_backend!(
     topics_without_events_are_not_listed,
     a_head_is_the_newest_event,
     heads_are_given_in_the_order_of_the_question,
+    the_root_is_the_one_that_was_kept_with_a_batch,
     a_store_in_use_answers_pings,
 );
 
@@ -191,6 +192,21 @@ async fn heads_are_given_in_the_order_of_the_question(stand: Stand) {
     let seqs: Vec<_> = heads.iter().map(|head| head.map(|head| head.seq.0)).collect();
     assert_eq!(seqs, [Some(6), None, None, Some(0), Some(7), Some(0), None]);
     assert_eq!(stand.store.reader.heads(&[]).await.expect("no heads"), []);
+}
+
+async fn the_root_is_the_one_that_was_kept_with_a_batch(stand: Stand) {
+    let (reader, mut writer) = (&stand.store.reader, Writer::open(&stand.store, "t").await);
+    let first = writer.write([one("a", "1"), one("b", "1")]).await;
+    let second = writer.write([invalidate(0)]).await;
+    let root = async |topic, at| reader.root(&name(topic), Seq(at)).await.expect("an answer");
+    // A reader that cannot tell knows none.
+    let tells = root("t", 2).await.is_some();
+    let expected = [None, Some(first.mark().root), Some(second.mark().root), None];
+    for (at, expected) in (0..).zip(expected) {
+        assert_eq!(root("t", at).await, expected.filter(|_| tells), "at {at}");
+    }
+    assert_eq!(root("missing", 0).await, None);
+    assert!(tells || stand.is_remote(), "only a remote store cannot tell");
 }
 
 async fn a_store_in_use_answers_pings(stand: Stand) {

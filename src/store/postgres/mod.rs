@@ -50,7 +50,7 @@ use super::{
     Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
-    Batch, EventBody, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, EventBody, Head, Key, ReadEvent, Root, Seq, Timestamp, TopicId, TopicName, TransactionNo,
 };
 pub use config::Config;
 use config::Target;
@@ -337,6 +337,14 @@ impl EventSourceReader for PostgresStore {
             return Ok(Vec::new());
         };
         read::surface(&snapshot(&mut client).await?, place.id, scan).await
+    }
+
+    async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {
+        let client = self.reader().await?;
+        let Some(place) = read::place(&client, topic).await? else { return Ok(None) };
+        let wanted = Wanted { marks: vec![at], ..Wanted::default() };
+        let marks = facts::facts(&client, place.id, &wanted).await?.marks;
+        Ok(marks.into_iter().flatten().next().map(|mark| mark.root))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

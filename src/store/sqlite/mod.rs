@@ -39,7 +39,7 @@ use super::{
     SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
-    Batch, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, Head, Key, ReadEvent, Root, Seq, Timestamp, TopicId, TopicName, TransactionNo,
 };
 
 /// Read connections where the configuration does not say.
@@ -233,6 +233,17 @@ impl EventSourceReader for SqliteStore {
     ) -> Result<Vec<ReadEvent>, StoreError> {
         let (topic, scan) = (topic.clone(), scan.clone());
         self.by_key(move |conn| surface::surface(conn, &topic, &scan)).await
+    }
+
+    async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {
+        let topic = topic.clone();
+        let read = move |conn: &Connection| {
+            let Some((topic, _)) = read::find(conn, &topic)? else { return Ok(None) };
+            let wanted = Wanted { marks: vec![at], ..Wanted::default() };
+            let marks = facts::facts(conn, topic, &wanted)?.marks;
+            Ok(marks.into_iter().flatten().next().map(|mark| mark.root))
+        };
+        self.readers.read(read).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,0 +1,160 @@
+//! `tidelog import`: topics of an export file into a store or a service.
+//!
+//! A thread reads and checks the file, because reading a pipe blocks. A file is read twice: it is
+//! checked as a whole before anything is written.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use futures::stream::{self, Stream, StreamExt as _};
+use tokio::sync::mpsc;
+
+use super::args::text;
+use super::exit::Failure;
+use super::export::{failure, is_compressed};
+use super::place::{Missing, Place, with_place};
+use super::progress::{Progress, Unit, with_quiet};
+use super::signal::interruption;
+use crate::transfer::{
+    Imported, IntoService, IntoStore, Section, Sections, Step, Target, TransferError, import,
+};
+
+const LONG: &str = "Writes topics of an export file with the numbers, transactions and \
+    invalidations that they had, and reads them again to compare.\n\n\
+    A topic may have a beginning of what the file has, from an import that was interrupted: then \
+    it goes on behind it. If it has anything else, nothing is written. Into a store events keep \
+    the times at which they were recorded, and with them the Merkle root; a service records them \
+    anew. What else writes to the topic must wait.";
+
+/// Pieces of the file that are read and not taken.
+const PIECES_OPEN: usize = 4;
+
+/// The command.
+pub fn command() -> Command {
+    let command = Command::new("import")
+        .about("Writes topics of an export file, numbered as they were, and compares")
+        .long_about(LONG)
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .default_value("-")
+                .help("- is standard input; a name that ends in .zst is compressed"),
+        )
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .help("Only checks the file: that it is whole, and its Merkle roots"),
+        );
+    with_place(with_quiet(command))
+}
+
+/// Runs it.
+pub async fn run(args: &ArgMatches) -> Result<(), Failure> {
+    let path = text(args, "file");
+    let told = |error| failure(error).of(if path == "-" { "standard input" } else { path });
+    let only_check = args.get_flag("check");
+    let regular = std::fs::metadata(path).is_ok_and(|about| about.is_file());
+    if only_check || regular {
+        check(args, path).map_err(told)?;
+    }
+    if only_check {
+        return Ok(());
+    }
+    let place = Place::open(args, Missing::Make).await?;
+    let done = write(args, path, &place).await;
+    let done = done.map_err(|error| match error {
+        TransferError::File(_) | TransferError::Io(_) => told(error),
+        TransferError::Interrupted => failure(error).advice("the same command again goes on"),
+        error => place.tell(failure(error)),
+    });
+    place.close().await;
+    done
+}
+
+/// Reads the whole file and looks whether it makes sense.
+fn check(args: &ArgMatches, path: &str) -> Result<(), TransferError> {
+    let mut progress = Progress::new(args, "checking", Unit::Events, None);
+    let mut events = 0;
+    let mut name = None;
+    let mut of_topic = 0;
+    for section in Sections::new(open(path)?) {
+        match section? {
+            Section::Begin(topic, _) => (name, of_topic) = (Some(topic), 0),
+            Section::Transaction(transaction) => {
+                events += transaction.len() as u64;
+                of_topic += transaction.len() as u64;
+                progress.at(events, || format!("{events} events"));
+            }
+            Section::End => {
+                if let Some(topic) = name.take().filter(|_| args.get_flag("check")) {
+                    progress.remark(&format!("{topic}: {of_topic} events, whole"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write(args: &ArgMatches, path: &str, place: &Place) -> Result<(), TransferError> {
+    let (mut service, mut store);
+    let target: &mut dyn Target = match place {
+        Place::Service(client) => {
+            service = IntoService::new(client.clone());
+            &mut service
+        }
+        Place::Local(local) => {
+            store = IntoStore::new(Arc::clone(&local.store.0));
+            &mut store
+        }
+    };
+    let stop = interruption().map_err(|failure| io::Error::other(failure.text))?;
+    let mut progress: Option<Progress> = None;
+    let tell = |step: Step<'_>| match step {
+        Step::At(topic, events, all) => {
+            let begin = || Progress::new(args, topic.to_string(), Unit::Events, Some(all));
+            let progress = progress.get_or_insert_with(begin);
+            progress.at(events, || format!("{events} of {all} events"));
+        }
+        Step::Done(Imported { topic, events, there, root }) => {
+            if let Some(progress) = progress.take() {
+                let had = if there > 0 { format!(", {there} of which were there") } else { String::new() };
+                progress.remark(&format!("{topic}: {events} events{had}, root {root:?}"));
+            }
+        }
+    };
+    import(sections(path)?, place.reader(), target, &stop, tell).await
+}
+
+/// The file, uncompressed.
+fn open(path: &str) -> io::Result<Box<dyn BufRead + Send>> {
+    let input: Box<dyn Read + Send> =
+        if path == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+    if is_compressed(Path::new(path)) {
+        return Ok(Box::new(BufReader::with_capacity(256 << 10, zstd::Decoder::new(input)?)));
+    }
+    Ok(Box::new(BufReader::with_capacity(256 << 10, input)))
+}
+
+/// The sections of the file, read by a thread.
+fn sections(
+    path: &str,
+) -> Result<impl Stream<Item = Result<Section, TransferError>> + use<>, TransferError> {
+    let (out, pieces) = mpsc::channel(PIECES_OPEN);
+    let input = open(path)?;
+    let read = move || {
+        let mut sections = Sections::new(input);
+        loop {
+            let piece = sections.piece();
+            if piece.is_empty() || out.blocking_send(piece).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("input".into()).spawn(read)?;
+    let pieces = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+    Ok(pieces.flat_map(stream::iter))
+}

@@ -1,0 +1,356 @@
+//! The lines of an export file (`docs/export-format.md`): a header, every event of a topic with
+//! everything that it has, and a trailer.
+//!
+//! Not here: files, and whether the lines of one belong together (`transfer/`).
+//!
+//! Invariant: an event comes back as it was, byte for byte, but for `prev`, which follows from the
+//! events before it. A line has no line break but its last byte.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::head::HeadJson;
+use super::submitted::{BadInput, Text, json_text, present};
+use super::time::{moment, rfc3339};
+use crate::domain::{
+    Content, ContentHash, ContentType, Data, Event, EventBody, EventType, Invalidation, Json, Key,
+    NameError, Reason, Seq, Timestamp, TransactionNo, Version,
+};
+
+/// The version of the format that is written, and the only one that is read.
+pub const FORMAT: u64 = 1;
+
+/// A line is not what the format says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadLine(String);
+
+impl From<serde_json::Error> for BadLine {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<NameError> for BadLine {
+    fn from(error: NameError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<BadInput> for BadLine {
+    fn from(error: BadInput) -> Self {
+        Self(error.detail)
+    }
+}
+
+/// Begins a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub tidelog_export: u64,
+    /// The topic.
+    pub topic: String,
+    /// Its newest event.
+    pub head: HeadJson,
+}
+
+/// Ends a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trailer {
+    /// The topic.
+    pub end: String,
+    /// How many events came.
+    pub events: u64,
+    /// How many transactions they are.
+    pub transactions: u64,
+    /// The Merkle root over the events, in hexadecimal.
+    pub root: String,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events; no box for each")]
+pub enum Line {
+    /// A topic begins.
+    Header(Header),
+    /// Its next event.
+    Event(Event),
+    /// It ends.
+    Trailer(Trailer),
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    tidelog_export: Option<u64>,
+    #[serde(default)]
+    end: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventJson<'a> {
+    seq: u64,
+    transaction: u64,
+    last: bool,
+    #[serde(borrow)]
+    recorded_at: Text<'a>,
+    #[serde(borrow, default)]
+    key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    hash: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "type")]
+    event_type: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data_text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    data_base64: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    content_type: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    metadata_text: Option<Text<'a>>,
+    invalidates: Option<u64>,
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+}
+
+/// Appends a header or trailer as a line.
+pub fn put_frame(out: &mut BytesMut, frame: &impl Serialize) {
+    put_json(out, frame);
+    out.put_u8(b'\n');
+}
+
+/// Appends an event as a line.
+pub fn put_event(out: &mut BytesMut, event: &Event) {
+    let Event { version, last, recorded_at, body, .. } = event;
+    put(out, "{\"seq\":");
+    put_json(out, &version.seq.0);
+    put(out, ",\"transaction\":");
+    put_json(out, &version.transaction.0);
+    put(out, if *last { ",\"last\":true" } else { ",\"last\":false" });
+    put(out, ",\"recorded_at\":");
+    put_json(out, &rfc3339(*recorded_at));
+    match body {
+        EventBody::Content(content) => put_content(out, content),
+        EventBody::Invalidation(invalidation) => {
+            put(out, ",\"invalidates\":");
+            put_json(out, &invalidation.invalidates.0);
+            if let Some(reason) = &invalidation.reason {
+                put(out, ",\"reason\":");
+                put_json(out, reason.as_str());
+            }
+        }
+    }
+    put(out, "}\n");
+}
+
+fn put_content(out: &mut BytesMut, content: &Content) {
+    put(out, ",\"key\":");
+    put_json(out, content.key.as_str());
+    put(out, ",\"hash\":");
+    content.hash.with_text(|text| put_json(out, text));
+    if let Some(event_type) = &content.event_type {
+        put(out, ",\"type\":");
+        put_json(out, event_type.as_str());
+    }
+    match &content.data {
+        Data::Json(json) => put_text(out, "data", json),
+        Data::Binary(data, content_type) => {
+            put(out, ",\"data_base64\":");
+            put_json(out, &STANDARD.encode(data));
+            put(out, ",\"content_type\":");
+            put_json(out, content_type.as_str());
+        }
+    }
+    if let Some(metadata) = &content.metadata {
+        put_text(out, "metadata", metadata);
+    }
+}
+
+/// A JSON text stands as it is where it can: it cannot with a line break in it, or blanks around.
+fn put_text(out: &mut BytesMut, member: &str, json: &Json) {
+    let text = json.as_str();
+    let breaks = memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some();
+    put(out, ",\"");
+    put(out, member);
+    if breaks || text.trim_ascii().len() != text.len() {
+        put(out, "_text\":");
+        put_json(out, text);
+    } else {
+        put(out, "\":");
+        put(out, text);
+    }
+}
+
+fn put(out: &mut BytesMut, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_json(out: &mut BytesMut, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(out.writer(), value).expect("numbers and texts are JSON");
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// When it is none, or of another version of the format.
+pub fn line(bytes: Bytes) -> Result<Line, BadLine> {
+    let input = ByteString::try_from(bytes).map_err(|_| BadLine("not UTF-8".into()))?;
+    if !input.starts_with("{\"seq\":") {
+        let kind: Kind = serde_json::from_str(&input)?;
+        match kind.tidelog_export {
+            Some(FORMAT) => return Ok(Line::Header(serde_json::from_str(&input)?)),
+            Some(other) => {
+                let why = format!("format {other} of another version of Tidelog; this reads {FORMAT}");
+                return Err(BadLine(why));
+            }
+            None if kind.end.is_some() => return Ok(Line::Trailer(serde_json::from_str(&input)?)),
+            None => {}
+        }
+    }
+    event(serde_json::from_str(&input)?, &input).map(Line::Event)
+}
+
+fn event(json: EventJson<'_>, input: &ByteString) -> Result<Event, BadLine> {
+    let version = Version { seq: Seq(json.seq), transaction: TransactionNo(json.transaction) };
+    let recorded_at: Option<Timestamp> = moment(json.recorded_at.as_str());
+    let recorded_at = recorded_at.ok_or_else(|| BadLine("recorded_at is no time".into()))?;
+    let last = json.last;
+    let body = match json.invalidates {
+        Some(transaction) if json.key.is_none() => {
+            let reason = json.reason.map(|reason| Reason::parse(reason.share(input)));
+            let invalidates = TransactionNo(transaction);
+            EventBody::Invalidation(Invalidation { invalidates, reason: reason.transpose()? })
+        }
+        Some(_) => return Err(BadLine("an invalidation with a key".into())),
+        None => EventBody::Content(content(json, input)?),
+    };
+    Ok(Event { version, last, recorded_at, prev: None, body })
+}
+
+fn content(json: EventJson<'_>, input: &ByteString) -> Result<Content, BadLine> {
+    let missing = |member: &str| BadLine(format!("an event without {member}"));
+    let key = Key::parse(json.key.ok_or_else(|| missing("a key"))?.share(input))?;
+    let hash = ContentHash::parse(json.hash.ok_or_else(|| missing("a hash"))?.share(input))?;
+    let event_type = json.event_type.map(|kind| EventType::parse(kind.share(input)));
+    let data = match (json.data_base64, json.content_type) {
+        (Some(data), Some(content_type)) if json.data.is_none() && json.data_text.is_none() => {
+            let data = STANDARD.decode(data.as_str());
+            let data = data.map_err(|_| BadLine("data_base64 is not base64".into()))?;
+            Data::Binary(data.into(), ContentType::parse(content_type.share(input))?)
+        }
+        (None, None) => {
+            Data::Json(text(json.data, json.data_text, input)?.ok_or_else(|| missing("data"))?)
+        }
+        _ => return Err(BadLine("data is one of data, data_text, data_base64".into())),
+    };
+    let metadata = text(json.metadata, json.metadata_text, input)?;
+    Ok(Content::new(key, Some(hash), event_type.transpose()?, data, metadata))
+}
+
+/// A JSON text that stands as it is, or inside another text.
+fn text(
+    plain: Option<&RawValue>,
+    within: Option<Text<'_>>,
+    input: &ByteString,
+) -> Result<Option<Json>, BadLine> {
+    match (plain, within) {
+        (None, None) => Ok(None),
+        (Some(raw), None) => Ok(Some(Json::from_valid(input.slice_ref(raw.get()))?)),
+        (None, Some(text)) => {
+            let text = text.share(input);
+            json_text(text.clone())?; // Is it JSON? The blanks around it are kept.
+            Ok(Some(Json::from_valid(text)?))
+        }
+        (Some(_), Some(_)) => Err(BadLine("a JSON text is there twice".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        Json::from_valid(text.into()).expect("JSON")
+    }
+
+    fn events() -> Vec<Event> {
+        let key = |text: &str| Key::parse(text.into()).expect("a key");
+        let hash = Some(ContentHash::parse("h\"\n".into()).expect("a hash"));
+        let kind = Some(EventType::parse("t\r".into()).expect("a type"));
+        let media = ContentType::parse("image/png".into()).expect("a media type");
+        let binary = Data::Binary(vec![0, 10, 255].into(), media);
+        let reason = Some(Reason::parse("wrong \"\n".into()).expect("a reason"));
+        let odd = "{\n\"a\" : \"\\u0000\\ud800\",\r\"a\":1.0e+2 }";
+        let bodies = [
+            EventBody::Content(Content::new(key("é\n"), hash, kind, binary, Some(json("[ 1 ]")))),
+            EventBody::Content(Content::new(
+                key("k"),
+                None,
+                None,
+                Data::Json(json(odd)),
+                Some(json(odd)),
+            )),
+            EventBody::Content(Content::new(key("k"), None, None, Data::Json(json(" null ")), None)),
+            EventBody::Content(Content::new(key("k"), None, None, Data::Json(json("null")), None)),
+            EventBody::Invalidation(Invalidation { invalidates: TransactionNo(0), reason }),
+            EventBody::Invalidation(Invalidation { invalidates: TransactionNo(1), reason: None }),
+        ];
+        let event = |(n, body)| Event {
+            version: Version { seq: Seq(n), transaction: TransactionNo(n) },
+            last: n % 2 == 0,
+            recorded_at: Timestamp(1_700_000_000_000_001),
+            prev: None,
+            body,
+        };
+        (0..).zip(bodies).map(event).collect()
+    }
+
+    #[test]
+    fn every_event_comes_back_byte_for_byte_from_one_line() {
+        for event in events() {
+            let mut out = BytesMut::new();
+            put_event(&mut out, &event);
+            let text = out.freeze();
+            assert_eq!(memchr::memchr2_iter(b'\n', b'\r', &text).count(), 1, "{text:?}");
+            assert_eq!(line(text.slice(..text.len() - 1)), Ok(Line::Event(event)));
+        }
+    }
+
+    #[test]
+    fn frames_come_back_and_other_versions_and_members_are_refused() {
+        let head = HeadJson { seq: 8, transaction: 7 };
+        let header = Header { tidelog_export: FORMAT, topic: "t".into(), head };
+        let trailer =
+            Trailer { end: "t".into(), events: 9, transactions: 8, root: "00".repeat(32) };
+        let mut out = BytesMut::new();
+        put_frame(&mut out, &header);
+        assert_eq!(line(out.split().freeze()), Ok(Line::Header(header)));
+        put_frame(&mut out, &trailer);
+        assert_eq!(line(out.split().freeze()), Ok(Line::Trailer(trailer)));
+        let event = r#""transaction":0,"last":true,"recorded_at":"2023-11-14T22:13:20.000001Z""#;
+        for wrong in [
+            r#"{"tidelog_export":2,"topic":"t","head":{"seq":0,"transaction":0}}"#.to_owned(),
+            r#"{"tidelog_export":1,"topic":"t","head":{"seq":0,"transaction":0},"x":1}"#.to_owned(),
+            r#"{"end":"t"}"#.to_owned(),
+            "{}".to_owned(),
+            format!(r#"{{"seq":0,{event}}}"#),
+            format!(r#"{{"seq":0,{event},"key":"k","hash":"h"}}"#),
+            format!(r#"{{"seq":0,{event},"key":"k","hash":"h","data":1,"data_text":"1"}}"#),
+            format!(r#"{{"seq":0,{event},"key":"k","hash":"h","data_text":"{{"}}"#),
+            format!(r#"{{"seq":0,{event},"key":"k","hash":"h","data":1,"extra":1}}"#),
+            format!(r#"{{"seq":0,{event},"key":"k","invalidates":1}}"#),
+        ] {
+            assert!(line(wrong.clone().into()).is_err(), "{wrong}");
+        }
+    }
+}
