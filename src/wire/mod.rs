@@ -4,6 +4,7 @@
 
 pub mod ack;
 pub mod answer;
+pub mod consumers;
 pub mod head;
 pub mod problem;
 pub mod read;
