@@ -20,6 +20,7 @@ use crate::domain::Timestamp;
 use crate::http;
 use crate::http::app::{App, Limits};
 use crate::http::auth::Guard;
+use crate::http::lags::Lags;
 use crate::http::problem::ErrorCode;
 use crate::live::{self, Live};
 use crate::metrics;
@@ -28,11 +29,11 @@ use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::watched::Watched;
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
-use crate::topic::{Settings, Topics};
+use crate::topic::{Settings, Topics, now};
 
 /// How often samples of histograms are put away: a scrape has to wait for those that are not.
 const UPKEEP: Duration = Duration::from_millis(250);
-/// How often callers are forgotten and the store is asked.
+/// How often callers are forgotten, the store is asked, and consumers are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often old idempotency records are forgotten.
 const EXPIRY: Duration = Duration::from_secs(600);
@@ -200,6 +201,7 @@ pub fn app(
         },
         guard: Guard::new(config.tokens.clone(), config.insecure, config.rate()),
         read_only: config.read_only,
+        lags: Lags::new(config.consumer_series_max),
         metrics,
         draining: CancellationToken::new(),
     }
@@ -223,10 +225,13 @@ async fn keep_house(app: Data<App>, writer: Arc<dyn EventSourceWriter>) {
                 app.guard.forget_quiet_callers();
                 let ping = tokio::time::timeout(HOUSEKEEPING, app.reader.ping()).await;
                 metrics::store_up(ping.is_ok_and(|ping| ping.is_ok()));
+                let look = app.lags.look(&*app.reader);
+                if let Ok(Err(error)) = tokio::time::timeout(HOUSEKEEPING, look).await {
+                    tracing::debug!(%error, "consumers were not looked at");
+                }
             }
             _ = seldom.tick() => {
-                let before = jiff::Timestamp::now().as_microsecond()
-                    - IDEMPOTENCY_KEPT.as_micros() as i64;
+                let before = now().0 - IDEMPOTENCY_KEPT.as_micros() as i64;
                 if let Err(error) = writer.expire(Timestamp(before)).await {
                     tracing::warn!(%error, "old idempotency records were not forgotten");
                 }

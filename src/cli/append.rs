@@ -48,16 +48,10 @@ pub fn command() -> Command {
                 .hide_possible_values(true)
                 .help("[default: what the file's name ends in, else ndjson]"),
         )
-        .arg(
-            Arg::new("key")
-                .long("key")
-                .value_name("NAME")
-                .action(clap::ArgAction::Append)
-                .help(
-                    "Column (CSV), or member or JSON pointer (JSON), that is the key; several \
+        .arg(Arg::new("key").long("key").value_name("NAME").action(clap::ArgAction::Append).help(
+            "Column (CSV), or member or JSON pointer (JSON), that is the key; several \
                      are joined",
-                ),
-        )
+        ))
         .arg(
             Arg::new("key-separator")
                 .long("key-separator")
@@ -200,7 +194,9 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     let feed = feed.borrow();
     let end = failure.or_else(|| feed.end());
     summary.complete = end.is_none();
-    summary.head = place.reader().head(&topic).await.ok().flatten().map(HeadJson::from);
+    if end.as_ref().is_none_or(|failure| failure.exit != Exit::Unavailable) {
+        summary.head = place.reader().head(&topic).await.ok().flatten().map(HeadJson::from);
+    }
     drop(progress);
     show(args, &summary)?;
     end.map_or(Ok(()), |failure| Err(feed.how_to_go_on(failure, resumable)))
@@ -221,8 +217,11 @@ fn format(args: &ArgMatches, path: &str) -> Result<Format, Failure> {
     let usage = |text: &str| Err(Failure::new(Exit::Usage, text));
     if name == "ndjson" {
         let useless = !keys.is_empty();
-        return if useless { usage("--key is for CSV and JSON; a line of NDJSON has its own key") }
-        else { Ok(Format::Ndjson) };
+        return if useless {
+            usage("--key is for CSV and JSON; a line of NDJSON has its own key")
+        } else {
+            Ok(Format::Ndjson)
+        };
     }
     if keys.is_empty() {
         return usage("CSV and JSON need --key, the column or member that is the key");
@@ -286,8 +285,7 @@ fn lines<'a>(
         };
         let checked = item.and_then(|line| {
             let name = &source.name;
-            let wrong =
-                |why| Failure::new(Exit::Data, format!("{name}:{}: {why}", line.place));
+            let wrong = |why| Failure::new(Exit::Data, format!("{name}:{}: {why}", line.place));
             place.check(&line.what).map_err(wrong)?;
             Ok(line)
         });
@@ -336,8 +334,7 @@ async fn skip(
     let mut same = acked.replayed && acked.events.len() == events.len();
     for (ack, event) in acked.events.iter().zip(&events) {
         let Seq(seq) = ack.version.seq;
-        let scan =
-            Scan { from: Seq(seq), to: Seq(seq), limit: 1, direction: Direction::Forward };
+        let scan = Scan { from: Seq(seq), to: Seq(seq), limit: 1, direction: Direction::Forward };
         let found = reader.events(topic, scan).await?;
         same &= found.first().is_some_and(|read| match &read.event.body {
             EventBody::Content(content) => content.key == event.key && content.hash == event.hash,

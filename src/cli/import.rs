@@ -11,6 +11,7 @@ use std::sync::Arc;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::args::text;
 use super::exit::Failure;
@@ -55,7 +56,11 @@ pub fn command() -> Command {
 /// Runs it.
 pub async fn run(args: &ArgMatches) -> Result<(), Failure> {
     let path = text(args, "file");
-    let told = |error| failure(error).of(if path == "-" { "standard input" } else { path });
+    let name = if path == "-" { "standard input" } else { path };
+    let told = |error| match error {
+        TransferError::Io(error) => Failure::file(name, &error),
+        error => failure(error).of(name),
+    };
     let only_check = args.get_flag("check");
     let regular = std::fs::metadata(path).is_ok_and(|about| about.is_file());
     if only_check || regular {
@@ -65,7 +70,8 @@ pub async fn run(args: &ArgMatches) -> Result<(), Failure> {
         return Ok(());
     }
     let place = Place::open(args, Missing::Make).await?;
-    let done = write(args, path, &place).await;
+    let stop = interruption()?;
+    let done = write(args, path, &place, &stop).await;
     let done = done.map_err(|error| match error {
         TransferError::File(_) | TransferError::Io(_) => told(error),
         TransferError::Interrupted => failure(error).advice("the same command again goes on"),
@@ -99,7 +105,12 @@ fn check(args: &ArgMatches, path: &str) -> Result<(), TransferError> {
     Ok(())
 }
 
-async fn write(args: &ArgMatches, path: &str, place: &Place) -> Result<(), TransferError> {
+async fn write(
+    args: &ArgMatches,
+    path: &str,
+    place: &Place,
+    stop: &CancellationToken,
+) -> Result<(), TransferError> {
     let (mut service, mut store);
     let target: &mut dyn Target = match place {
         Place::Service(client) => {
@@ -111,7 +122,6 @@ async fn write(args: &ArgMatches, path: &str, place: &Place) -> Result<(), Trans
             &mut store
         }
     };
-    let stop = interruption().map_err(|failure| io::Error::other(failure.text))?;
     let mut progress: Option<Progress> = None;
     let tell = |step: Step<'_>| match step {
         Step::At(topic, events, all) => {
@@ -121,12 +131,16 @@ async fn write(args: &ArgMatches, path: &str, place: &Place) -> Result<(), Trans
         }
         Step::Done(Imported { topic, events, there, root }) => {
             if let Some(progress) = progress.take() {
-                let had = if there > 0 { format!(", {there} of which were there") } else { String::new() };
+                let had = if there > 0 {
+                    format!(", {there} of which were there")
+                } else {
+                    String::new()
+                };
                 progress.remark(&format!("{topic}: {events} events{had}, root {root:?}"));
             }
         }
     };
-    import(sections(path)?, place.reader(), target, &stop, tell).await
+    import(sections(path)?, place.reader(), target, stop, tell).await
 }
 
 /// The file, uncompressed.

@@ -35,7 +35,8 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     match Form::of(args) {
         Form::Json => out.json(&AckJson::from(&ack))?,
         Form::Table => {
-            let how = if ack.duplicate { "was invalidated before, by" } else { "is invalidated by" };
+            let how =
+                if ack.duplicate { "was invalidated before, by" } else { "is invalidated by" };
             let by = ack.version.transaction;
             let text = format!("transaction {transaction} of {topic} {how} transaction {by}\n");
             out.put(text.as_bytes())?;

@@ -12,6 +12,7 @@
 
 mod append;
 mod args;
+mod consumers;
 mod exit;
 mod export;
 mod health;
@@ -60,6 +61,7 @@ pub fn command() -> Command {
         surface::latest_command(),
         topics::command(),
         invalidate::command(),
+        consumers::command(),
         export::command(),
         import::command(),
         health::command(),
@@ -111,6 +113,9 @@ async fn with_topics(name: &str, args: &ArgMatches) -> Result<(), Failure> {
     }
     if name == "import" {
         return import::run(args).await;
+    }
+    if name == "consumers" {
+        return consumers::run(args).await;
     }
     let missing = if name == "append" { Missing::Make } else { Missing::Refuse };
     let place = Place::open(args, missing).await?;

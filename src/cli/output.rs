@@ -102,7 +102,9 @@ impl Events {
         match &mut self.table {
             Some(table) => text.extend_from_slice(table.rows(events).as_bytes()),
             None => {
-                events.iter().for_each(|read| put_line(&mut text, &read.event, read.invalidated_by));
+                events
+                    .iter()
+                    .for_each(|read| put_line(&mut text, &read.event, read.invalidated_by));
             }
         }
         self.out.put(&text)?;

@@ -161,7 +161,11 @@ impl Local {
         let store = server::open(&config).await.map_err(|error| {
             let in_use = matches!(error, OpenError::InUse(_));
             let failure = Failure::from(error);
-            if in_use { failure.advice("or ask the service that has it, with --url") } else { failure }
+            if in_use {
+                failure.advice("or ask the service that has it, with --url")
+            } else {
+                failure
+            }
         })?;
         let topics = Topics::new(Arc::clone(&store.0), server::settings(&config));
         Ok(Self { store, topics, config })

@@ -28,8 +28,7 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     let mut left = get(args, "limit").map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX));
     let mut after: Option<String> = None;
     while left > 0 {
-        let found =
-            reader.topics(text(args, "prefix"), after.as_deref(), FETCH.min(left)).await?;
+        let found = reader.topics(text(args, "prefix"), after.as_deref(), FETCH.min(left)).await?;
         let Some(last) = found.last() else { break };
         after = Some(last.name.as_str().to_owned());
         left -= found.len();

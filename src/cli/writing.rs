@@ -62,9 +62,7 @@ impl Place {
         epoch: u64,
     ) -> Result<u64, Failure> {
         match self {
-            Self::Service(client) => {
-                Ok(client.writer().resume(topic, id, epoch).await?.next_line)
-            }
+            Self::Service(client) => Ok(client.writer().resume(topic, id, epoch).await?.next_line),
             Self::Local(local) => {
                 // A line that cannot be there yet is refused with the one that is expected.
                 let line = POSITION_MAX - 1;
@@ -167,7 +165,7 @@ fn number(producer: &Producer) -> ProducerLine {
 }
 
 /// A refusal, in the contract's words.
-fn refused(error: WriteError) -> Failure {
+pub fn refused(error: WriteError) -> Failure {
     let text = match &error {
         WriteError::Rejected(Rejection::TopicNotFound) => "there is no such topic".to_owned(),
         WriteError::Rejected(Rejection::TransactionNotFound) => {

@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Url};
 
+use super::consumers::HttpConsumers;
 use super::error::Error;
 use super::reader::HttpReader;
 use super::retry::Patience;
@@ -83,6 +84,12 @@ impl Client {
     #[must_use]
     pub fn writer(&self) -> HttpWriter {
         HttpWriter::new(self.clone())
+    }
+
+    /// Keeps the positions of readers.
+    #[must_use]
+    pub fn consumers(&self) -> HttpConsumers {
+        HttpConsumers::new(self.clone())
     }
 
     /// Where the service is, without credentials.

@@ -1,6 +1,7 @@
 //! One request and its answer, and the same again where the first came to nothing.
 //!
-//! Invariant: what is sent again is safe to send again: a read, or a write with a name.
+//! Invariant: what is sent again is safe to send again: a read, a write with a name, or a consumer's
+//! position.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::wire::problem::problem;
 
 /// A successful answer as a whole.
 pub(super) struct Answer {
+    pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
@@ -41,15 +43,16 @@ async fn refused(answer: Response) -> Error {
 /// Sends a request once and takes the whole answer.
 async fn whole(request: RequestBuilder) -> Result<Answer, Error> {
     let answer = once(request).await?;
-    let headers = answer.headers().clone();
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     // It was a success, though we do not know which.
     let lost = |error| Error::connection(error).with(Committed::Yes);
-    Ok(Answer { headers, body: answer.bytes().await.map_err(lost)? })
+    Ok(Answer { status, headers, body: answer.bytes().await.map_err(lost)? })
 }
 
 impl Client {
-    /// Sends the same request until it is answered for good, or patience ends.
-    pub(super) async fn exchange(
+    /// Sends the same request until it is answered for good, or patience ends. What it is said to
+    /// have written is what all its sendings together may have.
+    pub(super) async fn persist(
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Answer, Error> {
@@ -62,12 +65,22 @@ impl Client {
             };
             known = both(known, error.committed());
             if !patience.again(&error).await {
-                // A condition that does not hold will not hold for an earlier sending either, and
-                // none of them was written before, or its answer would have come now.
-                let certain = error.code() == Some("precondition-failed");
-                return Err(if certain { error } else { error.with(known) });
+                return Err(error.with(known));
             }
         }
+    }
+
+    /// The same of a request with a name, which is answered a second time as it was the first.
+    pub(super) async fn exchange(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Answer, Error> {
+        self.persist(request).await.map_err(|error| {
+            // A condition that does not hold will not hold for an earlier sending either, and
+            // none of them was written before, or its answer would have come now.
+            let certain = error.code() == Some("precondition-failed");
+            if certain { error.with(Committed::No) } else { error }
+        })
     }
 
     /// Reads.

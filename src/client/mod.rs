@@ -5,6 +5,7 @@
 //!   live, over lost connections.
 //! * [`HttpWriter`] appends events, transactions, invalidations and streams. What it sends again
 //!   after a failure is never written twice and never in another order.
+//! * [`HttpConsumers`] keeps the positions of readers at the service, under names.
 //! * [`Error`] says whether trying again may help, and what is certain about what was written.
 //!
 //! ```no_run
@@ -30,6 +31,7 @@
 //! Not here: JSON (`wire/`), and any rule of the contract: the client asks, the service decides.
 
 mod connect;
+mod consumers;
 mod error;
 mod exchange;
 mod follow;
@@ -44,6 +46,7 @@ mod writer;
 use bytestring::ByteString;
 
 pub use connect::{Builder, Client};
+pub use consumers::HttpConsumers;
 pub use error::{Committed, Error};
 pub use follow::{Live, Stretch};
 pub use reader::HttpReader;

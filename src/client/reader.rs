@@ -11,6 +11,8 @@
 //! | `transaction` | reads the transaction, of which only the ends are used |
 //! | `surface` at an event | `as_of` its transaction, which it must be the last event of |
 //! | `surface` of one key | the first key that has this one as a prefix, which is the key itself |
+//! | `consumer`, `consumers` | [`HttpConsumers`](super::HttpConsumers) |
+//! | `all_consumers` | topic by topic, in byte order: two requests for each topic |
 //! | `ping` | `GET /health/ready` |
 //!
 //! Pages, not lines: in NDJSON the line breaks inside data are lost (S8).
@@ -22,7 +24,9 @@ use super::connect::Client;
 use super::error::{Committed, Error};
 use super::exchange::once;
 use crate::domain::limits::{PAGE_EVENTS_MAX, POSITION_MAX};
-use crate::domain::{EventBody, Head, Key, ReadEvent, Seq, TopicName, TransactionNo, Version};
+use crate::domain::{
+    Consumer, ConsumerName, EventBody, Head, Key, ReadEvent, Seq, TopicName, TransactionNo, Version,
+};
 use crate::store::{
     Direction, EventSourceReader, KeyRange, Scan, StoreError, SurfaceScan, TopicSummary,
 };
@@ -205,6 +209,32 @@ impl HttpReader {
         Ok(events)
     }
 
+    /// As [`EventSourceReader::all_consumers`], in byte order of topic and name.
+    ///
+    /// # Errors
+    /// When the service cannot answer.
+    pub async fn walk_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, Error> {
+        let consumers = self.client.consumers();
+        let mut all = Vec::new();
+        let mut topic = after.map(|(topic, _)| topic.clone());
+        let mut behind = after.map(|(_, name)| name.as_str());
+        while all.len() < limit {
+            if let Some(topic) = &topic {
+                let page = consumers.list(topic, "", behind, limit - all.len()).await?;
+                all.extend(page.into_iter().map(|consumer| (topic.clone(), consumer)));
+            }
+            behind = None;
+            let next = self.list("", topic.as_ref().map(TopicName::as_str), 1).await?;
+            let Some(next) = next.into_iter().next() else { break };
+            topic = Some(next.name);
+        }
+        Ok(all)
+    }
+
     /// Whether the service and its store are there now. Asks once.
     ///
     /// # Errors
@@ -215,13 +245,13 @@ impl HttpReader {
     }
 }
 
-const NO_TOPIC: &[&str] = &["topic-not-found"];
+pub(super) const NO_TOPIC: &[&str] = &["topic-not-found"];
 
 pub(super) fn path(topic: &TopicName, rest: &str) -> String {
     format!("/v1/topics/{topic}{rest}")
 }
 
-fn page_limit(limit: usize) -> String {
+pub(super) fn page_limit(limit: usize) -> String {
     limit.min(PAGE_EVENTS_MAX).to_string()
 }
 
@@ -233,12 +263,12 @@ fn key_of(read: &ReadEvent) -> Option<&Key> {
 }
 
 /// A read writes nothing, also where its answer makes no sense.
-fn understood<T>(answer: Result<T, BadAnswer>) -> Result<T, Error> {
+pub(super) fn understood<T>(answer: Result<T, BadAnswer>) -> Result<T, Error> {
     answer.map_err(|error| Error::from(error).with(Committed::No))
 }
 
 /// An answer; `None` where it is one of these problems, which here is an answer too.
-fn found<T>(answer: Result<T, Error>, absent: &[&str]) -> Result<Option<T>, Error> {
+pub(super) fn found<T>(answer: Result<T, Error>, absent: &[&str]) -> Result<Option<T>, Error> {
     match answer {
         Ok(body) => Ok(Some(body)),
         Err(error) if error.code().is_some_and(|code| absent.contains(&code)) => Ok(None),
@@ -289,6 +319,32 @@ impl EventSourceReader for HttpReader {
     ) -> Result<Vec<ReadEvent>, StoreError> {
         let Version { transaction, .. } = scan.at;
         Ok(self.surface_of(topic, Some(transaction), &scan.keys, scan.limit).await?)
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        Ok(self.client.consumers().get(topic, name).await?)
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        Ok(self.client.consumers().list(topic, prefix, after, limit).await?)
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        Ok(self.walk_consumers(after, limit).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

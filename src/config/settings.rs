@@ -103,6 +103,11 @@ settings! {
         /// loopback without tokens.
         insecure: bool as Switch = "false";
     }
+    "Metrics" {
+        /// Most consumers whose lag has series of its own in the metrics. Of all others the worst
+        /// is shown.
+        consumer_series_max: usize as Count = "100" in "0" to "10000";
+    }
     "Logging" {
         /// How log lines are written, to standard error: "text", "json", or "auto", which is
         /// text on a terminal and JSON elsewhere.

@@ -1,8 +1,8 @@
 //! The limits that the contract fixes, in one place. Limits that an operator may choose are in
 //! the configuration of the layer that enforces them.
 
-/// Longest topic name, in characters (all of them ASCII).
-pub const TOPIC_NAME_CHARS_MAX: usize = 200;
+/// Longest name of a topic or a consumer, in characters (all of them ASCII).
+pub const NAME_CHARS_MAX: usize = 200;
 /// Longest key, in bytes of UTF-8.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest content hash, in bytes of UTF-8.

@@ -15,12 +15,14 @@
 //! | *duplicate* | an event whose key is on the surface with an equal hash; it is not written |
 //! | *batch* | what one topic commits to its store at once: whole transactions, in order |
 //! | *epoch* | counts the writers that a topic has had; only the newest may append |
+//! | *consumer* | a reader of a topic whose position is kept for it under a name |
 //!
 //! Not here: I/O, clocks, async, JSON, actors. Everything in this folder is a pure function of
 //! its arguments.
 
 pub mod batch;
 pub mod command;
+pub mod consumer;
 pub mod decide;
 pub mod event;
 pub mod hash;
@@ -34,6 +36,7 @@ pub use batch::{Batch, BatchMark, IdempotencyRecord, InvalidationRecord, Produce
 pub use command::{
     Ack, Command, Idempotency, Invalidate, Precondition, ProducerLine, Receipt, Write,
 };
+pub use consumer::{Consumer, Expected, Move, Moved, Revision};
 pub use decide::{
     Decided, KeyState, Known, Planner, ProducerState, Rejection, Standing, TargetState,
 };
@@ -41,6 +44,7 @@ pub use event::{Content, Data, Digest, Event, EventBody, Invalidation, ReadEvent
 pub use hash::{ContentHash, Fingerprint};
 pub use merkle::{Frontier, Root};
 pub use names::{
-    ContentType, EventType, IdempotencyKey, Json, Key, NameError, ProducerId, Reason, TopicName,
+    ConsumerName, ContentType, EventType, IdempotencyKey, Json, Key, NameError, ProducerId, Reason,
+    TopicName,
 };
 pub use position::{Epoch, Head, Seq, TransactionNo, Version};

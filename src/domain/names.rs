@@ -35,6 +35,26 @@ pub(super) fn bounded(what: &'static str, text: &ByteString, max: usize) -> Resu
     Ok(())
 }
 
+/// The rule for names in paths: 1–200 characters of `A-Z a-z 0-9 . _ ~ - :`, not starting with `.`.
+fn plain(what: &'static str, text: &str) -> Result<Arc<str>, NameError> {
+    let fail = |why: String| Err(NameError { what, why });
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._~-:".contains(&c);
+    if text.is_empty() {
+        return fail("must not be empty".into());
+    }
+    if !text.bytes().all(allowed) {
+        return fail("may contain only A-Z a-z 0-9 . _ ~ - :".into());
+    }
+    if text.len() > limits::NAME_CHARS_MAX {
+        let max = limits::NAME_CHARS_MAX;
+        return fail(format!("is {} characters long; at most {max} are allowed", text.len()));
+    }
+    if text.starts_with('.') {
+        return fail("must not start with a dot".into());
+    }
+    Ok(text.into())
+}
+
 /// Name of a topic: 1–200 characters of `A-Z a-z 0-9 . _ ~ - :`, not starting with `.`.
 /// Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,22 +66,27 @@ impl TopicName {
     /// # Errors
     /// When the text is outside the rules above.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let fail = |why: String| Err(NameError { what: "topic name", why });
-        let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._~-:".contains(&c);
-        if text.is_empty() {
-            return fail("must not be empty".into());
-        }
-        if !text.bytes().all(allowed) {
-            return fail("may contain only A-Z a-z 0-9 . _ ~ - :".into());
-        }
-        if text.len() > limits::TOPIC_NAME_CHARS_MAX {
-            let max = limits::TOPIC_NAME_CHARS_MAX;
-            return fail(format!("is {} characters long; at most {max} are allowed", text.len()));
-        }
-        if text.starts_with('.') {
-            return fail("must not start with a dot".into());
-        }
-        Ok(Self(text.into()))
+        plain("topic name", text).map(Self)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Name of a consumer, by the rule of a topic's. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConsumerName(Arc<str>);
+
+impl ConsumerName {
+    /// Parses a consumer's name.
+    ///
+    /// # Errors
+    /// When the text is outside the rules above.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        plain("consumer name", text).map(Self)
     }
 
     /// The name as text.
@@ -295,19 +320,31 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(TopicName, Key, EventType, ContentType, Reason, IdempotencyKey, ProducerId, Json);
+shown_as_text!(
+    TopicName,
+    ConsumerName,
+    Key,
+    EventType,
+    ContentType,
+    Reason,
+    IdempotencyKey,
+    ProducerId,
+    Json
+);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn topic_names_keep_to_the_alphabet() {
+    fn names_in_paths_keep_to_the_alphabet() {
         for good in ["a", "A.b_c~d-e:9", "-", ":", &"x".repeat(200)] {
             assert!(TopicName::parse(good).is_ok(), "{good}");
+            assert!(ConsumerName::parse(good).is_ok(), "{good}");
         }
         for bad in ["", ".", ".a", "a/b", "a b", "é", "a\0", "%2e", &"x".repeat(201)] {
             assert!(TopicName::parse(bad).is_err(), "{bad}");
+            assert!(ConsumerName::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Guard;
+use super::lags::Lags;
 use crate::live::Live;
 use crate::store::EventSourceReader;
 use crate::topic::Topics;
@@ -44,6 +45,8 @@ pub struct App {
     pub guard: Guard,
     /// All writes are refused.
     pub read_only: bool,
+    /// How far consumers are behind.
+    pub lags: Lags,
     /// Renders the metrics; `None` where this process records none.
     pub metrics: Option<PrometheusHandle>,
     /// Cancelled when the service begins to end: from there on it is not ready, reads no more

@@ -1,5 +1,5 @@
-//! Who may do what, and how often: the extractors [`Caller`], [`Reading`] and [`Writing`] that
-//! every handler under `/v1` begins with.
+//! Who may do what, and how often: the extractors [`Caller`], [`Reading`], [`Moving`] and
+//! [`Writing`] that every handler under `/v1` begins with.
 //!
 //! Invariants: a token is compared by its SHA-256 and in constant time; an unknown token and none
 //! give the same answer.
@@ -124,6 +124,14 @@ impl Caller {
         self.token.is_none_or(|index| self.app.guard.tokens[index].allows(topic, access))
     }
 
+    /// The service, if it takes changes.
+    fn writes(self) -> Result<Data<App>, Problem> {
+        if self.app.read_only {
+            return Err(Problem::new(ErrorCode::ReadOnly, "this service only reads"));
+        }
+        Ok(self.app)
+    }
+
     fn on_topic(request: &HttpRequest, access: Access) -> Result<(Self, TopicName), Problem> {
         let caller = Self::identify(request)?;
         let name = request.match_info().get("topic").unwrap_or_default();
@@ -164,6 +172,25 @@ impl FromRequest for Reading {
     }
 }
 
+/// A request that moves a consumer of a topic. Who may read the topic may: where he is in it is a
+/// reader's own affair, and a reader should not need the right to write events.
+pub struct Moving {
+    /// The service.
+    pub app: Data<App>,
+    /// The topic in the path.
+    pub topic: TopicName,
+}
+
+impl FromRequest for Moving {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let allowed = Caller::on_topic(request, Access::Read);
+        ready(allowed.and_then(|(caller, topic)| Ok(Self { app: caller.writes()?, topic })))
+    }
+}
+
 /// A request that writes to a topic.
 pub struct Writing {
     /// The service.
@@ -177,12 +204,7 @@ impl FromRequest for Writing {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let allowed = Caller::on_topic(request, Access::Write).and_then(|(caller, topic)| {
-            if caller.app.read_only {
-                return Err(Problem::new(ErrorCode::ReadOnly, "this service only reads"));
-            }
-            Ok(Self { app: caller.app, topic })
-        });
-        ready(allowed)
+        let allowed = Caller::on_topic(request, Access::Write);
+        ready(allowed.and_then(|(caller, topic)| Ok(Self { app: caller.writes()?, topic })))
     }
 }

@@ -15,6 +15,7 @@ use futures::stream::{self, Stream};
 
 use super::app::App;
 use super::auth::Reading;
+use super::consumers;
 use super::headers::{EVENT_STREAM, JSON, NDJSON, accept_json, last_event_id, prefer};
 use super::live;
 use super::observe::request_id;
@@ -22,7 +23,7 @@ use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use super::transactions::transaction_in_path;
 use crate::domain::limits::{PAGE_EVENTS_DEFAULT, POSITION_MAX};
-use crate::domain::{Key, ReadEvent, Seq, TopicName, Version};
+use crate::domain::{ConsumerName, Key, ReadEvent, Seq, TopicName, Version};
 use crate::live::walk::Walk;
 use crate::live::{Form, Wish};
 use crate::store::Direction;
@@ -56,6 +57,8 @@ pub(super) fn key(text: &str) -> Result<Key, Problem> {
 /// What a client asks of a topic's events.
 struct Asked {
     wish: Wish,
+    /// Whose position it begins behind, where the client did not say it itself.
+    consumer: Option<ConsumerName>,
     answer: Answer,
     direction: Direction,
     /// `None` where the client did not say.
@@ -73,7 +76,7 @@ enum Answer {
 
 impl Asked {
     fn parse(request: &HttpRequest, topic: TopicName) -> Result<Self, Problem> {
-        let known = ["from", "to", "limit", "direction", "key", "wait", "follow"];
+        let known = ["from", "to", "limit", "direction", "key", "wait", "follow", "consumer"];
         let query = Query::parse(request.query_string(), &known)?;
         let follow = query.word("follow", &[("false", false), ("true", true)])?;
         let messages = (EVENT_STREAM, Answer::Live(Form::Messages));
@@ -87,16 +90,25 @@ impl Asked {
         let direction = query.word("direction", &directions)?;
         let limit = query.text("limit").map(|_| query.limit()).transpose()?;
         let wait = query.seconds("wait", WAIT_SECONDS_MAX)?;
-        let mut from = Seq(query.position("from")?.unwrap_or(0));
+        let mut from = query.position("from")?.map(Seq);
+        let mut consumer = query.text("consumer").map(consumers::name).transpose()?;
+        if consumer.is_some() && (from.is_some() || direction == Direction::Backward) {
+            let why = "consumer says where to begin, forward: it does not go with from or \
+                       direction=backward";
+            return Err(Problem::new(ErrorCode::Malformed, why));
+        }
         let mut form = Form::Lines;
         if let Answer::Live(live) = answer {
             form = live;
-            from = last_event_id(request)?.map_or(from, Seq::next);
+            if let Some(last) = last_event_id(request)? {
+                (from, consumer) = (Some(last.next()), None);
+            }
         }
+        let from = from.unwrap_or(Seq(0));
         let to = Seq(query.position("to")?.unwrap_or(POSITION_MAX - 1));
         let key = query.text("key").map(key).transpose()?;
         let wish = Wish { topic, from, to, key, form };
-        let asked = Self { wish, answer, direction, limit, wait };
+        let asked = Self { wish, consumer, answer, direction, limit, wait };
         asked.check()?;
         Ok(asked)
     }
@@ -122,7 +134,10 @@ pub(super) async fn events(
     reading: Reading,
 ) -> Result<HttpResponse, Problem> {
     let Reading { app, topic } = reading;
-    let asked = Asked::parse(&request, topic)?;
+    let mut asked = Asked::parse(&request, topic)?;
+    if let Some(name) = &asked.consumer {
+        asked.wish.from = consumers::find(&app, &asked.wish.topic, name).await?.next();
+    }
     if let Answer::Live(_) = asked.answer {
         return live::follow(&request, &app, asked.wish).await;
     }

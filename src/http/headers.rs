@@ -150,25 +150,46 @@ pub(super) fn no_producer_but(request: &HttpRequest, honoured: &[&str]) -> Resul
     }
 }
 
-/// `If-Match: "<seq>"` or `If-None-Match: *`.
+/// What has to be there for a change to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// `If-None-Match: *`
+    Nothing,
+    /// `If-Match: "<number>"`
+    Is(u64),
+}
+
+/// `If-Match` or `If-None-Match`, where `what` is the number of what is there.
 ///
 /// # Errors
 /// `malformed`.
-pub(super) fn precondition(request: &HttpRequest) -> Result<Option<Precondition>, Problem> {
+pub(super) fn condition(request: &HttpRequest, what: &str) -> Result<Option<Condition>, Problem> {
     let if_match = header(request, IF_MATCH.as_str())?;
     let if_none_match = header(request, IF_NONE_MATCH.as_str())?;
     match (if_match, if_none_match) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(bad("If-Match and If-None-Match exclude each other")),
-        (None, Some("*")) => Ok(Some(Precondition::Empty)),
+        (None, Some("*")) => Ok(Some(Condition::Nothing)),
         (None, Some(_)) => Err(bad("If-None-Match must be *")),
         (Some(tag), None) => {
-            let seq = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            let seq = seq.and_then(position);
-            let seq = seq.ok_or_else(|| bad("If-Match must be the seq of the head in quotes"))?;
-            Ok(Some(Precondition::HeadIs(Seq(seq))))
+            let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let number = number.and_then(position);
+            let number = number.ok_or_else(|| bad(format!("If-Match must be {what} in quotes")))?;
+            Ok(Some(Condition::Is(number)))
         }
     }
+}
+
+/// A condition on the head of a topic.
+///
+/// # Errors
+/// `malformed`.
+pub(super) fn precondition(request: &HttpRequest) -> Result<Option<Precondition>, Problem> {
+    let condition = condition(request, "the seq of the head")?;
+    Ok(condition.map(|condition| match condition {
+        Condition::Nothing => Precondition::Empty,
+        Condition::Is(seq) => Precondition::HeadIs(Seq(seq)),
+    }))
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ mod append;
 pub mod auth;
 mod body;
 mod connection;
+mod consumers;
 mod events;
 mod failure;
 mod headers;
 mod keep;
+pub mod lags;
 mod live;
 mod notifications;
 mod observe;
@@ -116,6 +118,18 @@ fn routes(config: &mut ServiceConfig) {
             resource("/v1/topics/{topic}/surface", READ)
                 .route(web::get().to(surface::surface))
                 .route(web::head().to(surface::surface)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/consumers", READ)
+                .route(web::get().to(consumers::list))
+                .route(web::head().to(consumers::list)),
+        )
+        .service(
+            resource("/v1/topics/{topic}/consumers/{consumer}", "GET, HEAD, PUT, DELETE")
+                .route(web::get().to(consumers::one))
+                .route(web::head().to(consumers::one))
+                .route(web::put().to(consumers::put))
+                .route(web::delete().to(consumers::delete)),
         )
         .service(
             resource("/", READ).route(web::get().to(ops::root)).route(web::head().to(ops::root)),

@@ -36,7 +36,8 @@ pub(super) async fn metrics(caller: Caller) -> Result<HttpResponse, Problem> {
         metrics_process::Collector::default().collect();
         handle.render()
     });
-    let text = text.await.map_err(|_| Problem::new(ErrorCode::Internal, "no metrics"))?;
+    let mut text = text.await.map_err(|_| Problem::new(ErrorCode::Internal, "no metrics"))?;
+    caller.app.lags.put(&mut text, &caller);
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 

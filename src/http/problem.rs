@@ -23,6 +23,7 @@ pub enum ErrorCode {
     TopicNotFound,
     TransactionNotFound,
     KeyNotFound,
+    ConsumerNotFound,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -45,13 +46,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, for documents and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::TopicNotFound,
         Self::TransactionNotFound,
         Self::KeyNotFound,
+        Self::ConsumerNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -83,6 +85,7 @@ impl ErrorCode {
                 ("transaction-not-found", 404, "The transaction does not exist")
             }
             Self::KeyNotFound => ("key-not-found", 404, "The key is not on the surface"),
+            Self::ConsumerNotFound => ("consumer-not-found", 404, "The consumer does not exist"),
             Self::NotFound => ("not-found", 404, "There is nothing here"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not allowed here"),
             Self::RequestTimeout => ("request-timeout", 408, "The request did not come in time"),
@@ -92,9 +95,7 @@ impl ErrorCode {
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", 415, "The body has an unsupported type")
             }
-            Self::PreconditionFailed => {
-                ("precondition-failed", 412, "The topic's head is another one")
-            }
+            Self::PreconditionFailed => ("precondition-failed", 412, "The condition does not hold"),
             Self::TooLarge => ("too-large", 413, "Something is over its limit"),
             Self::Invalid => ("invalid", 422, "The request breaks a rule"),
             Self::IdempotencyMismatch => {
@@ -176,7 +177,7 @@ pub enum Extra {
     /// None.
     #[default]
     Nothing,
-    /// `head`, with `precondition-failed`.
+    /// `head`, with `precondition-failed` on a topic.
     Head(Head),
     /// `expected`, with `producer-gap`: the line number that is expected next.
     Expected(u64),

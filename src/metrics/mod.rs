@@ -4,8 +4,10 @@
 //! Any layer above `domain` may call this module; it calls none.
 //!
 //! Invariant: label values come from closed sets, never from topics, keys, tokens or paths. So what
-//! a scrape costs does not depend on how many topics there are.
+//! a scrape costs does not depend on how many topics there are. The one exception are the lags of
+//! consumers, which are bounded in number (`lags.rs`).
 
+pub mod lags;
 pub mod table;
 
 use std::cell::RefCell;

@@ -4,7 +4,7 @@
 //! Not here: observations.
 //!
 //! Invariants: names end as Prometheus wants them and are in base units; labels have few values,
-//! never topics, keys, tokens or paths.
+//! never keys, tokens or paths, and topics and consumers only so many (`lags.rs`).
 
 use Kind::{Counter, Gauge, Histogram};
 
@@ -52,7 +52,8 @@ pub struct Label {
     /// Its name.
     pub name: &'static str,
     /// All values, each exposed from the start, so that the first failure is seen as a rise from
-    /// zero. Empty where the values are others' (routes, codes of problems) or of one back-end.
+    /// zero. Empty where the values are others' (routes, codes of problems, names) or of one
+    /// back-end.
     pub values: &'static [&'static str],
 }
 
@@ -102,6 +103,7 @@ const STORE_ERRORS: &[&str] = &[
 const APPEND_ERRORS: &[&str] = &["not_written", "refused", "rejected", "unknown"];
 
 const BUILD: &[Label] = &[label("version", &[]), label("rust", &[])];
+const CONSUMER: &[Label] = &[label("topic", &[]), label("consumer", &[])];
 const CODE: &[Label] = &[label("code", &[])];
 const ROUTE: &[Label] = &[label("method", &[]), label("route", &[])];
 const STATUS: &[Label] = &[label("method", &[]), label("route", &[]), label("status", &[])];
@@ -158,6 +160,8 @@ pub const METRICS: &[Metric] = &[
     row(Counter, "tidelog_live_events_total", "events", &[label("from", &["memory", "store"])], "Events sent to live readers, by where they came from."),
     row(Counter, "tidelog_live_readers_cut_total", "readers", &[], "Live readers cut, because they did not read."),
     row(Gauge, "tidelog_live_bytes", "bytes", &[], "Newest events held in memory for live readers."),
+    row(Gauge, "tidelog_consumer_lag_events", "events", CONSUMER, "Events that a consumer has not handled; looked at every 5 seconds."),
+    row(Gauge, "tidelog_consumer_lag_seconds", "seconds", CONSUMER, "For how long the first event that a consumer has not handled has been there."),
     row(Gauge, "tidelog_build_info", "1", BUILD, "Always 1; the labels say what runs."),
     row(Counter, "process_cpu_seconds_total", "seconds", &[], "CPU time used, user and system, in whole seconds."),
     row(Gauge, "process_resident_memory_bytes", "bytes", &[], "Memory resident."),

@@ -98,6 +98,17 @@ pub enum AppendError {
     Unknown(Cause),
 }
 
+/// A consumer was not moved or forgotten.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MoveError {
+    /// **Nothing is changed**; trying again may succeed.
+    #[error("nothing was changed: {0}")]
+    NotMoved(StoreError),
+    /// The store was lost while committing: the change may be there, or may yet appear.
+    #[error("the outcome is not known: {0}")]
+    Unknown(Cause),
+}
+
 /// A store could not be opened at start. The texts are for the operator: what is wrong, and what
 /// to do about it.
 #[derive(Debug, thiserror::Error)]

@@ -12,13 +12,14 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
-    AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, KeyRange, Opened,
-    Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, KeyRange,
+    MoveError, Opened, Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
-    Batch, BatchMark, Epoch, Event, EventBody, Frontier, Head, IdempotencyKey, IdempotencyRecord,
-    InvalidationRecord, Key, KeyState, ProducerId, ProducerState, ReadEvent, Receipt, Root, Seq,
-    Standing, TargetState, Timestamp, TopicId, TopicName, TransactionNo, Version,
+    Batch, BatchMark, Consumer, ConsumerName, Epoch, Event, EventBody, Expected, Frontier, Head,
+    IdempotencyKey, IdempotencyRecord, InvalidationRecord, Key, KeyState, Move, Moved, ProducerId,
+    ProducerState, ReadEvent, Receipt, Revision, Root, Seq, Standing, TargetState, Timestamp,
+    TopicId, TopicName, TransactionNo, Version,
 };
 
 /// All topics, in memory.
@@ -31,6 +32,15 @@ pub struct MemoryStore {
 struct Topics {
     ids: BTreeMap<TopicName, usize>,
     logs: Vec<Log>,
+    /// Of consumers: the newest that was given.
+    revision: u64,
+}
+
+/// Where a consumer is.
+struct Position {
+    seq: Option<Seq>,
+    revision: Revision,
+    updated_at: Timestamp,
 }
 
 #[derive(Default)]
@@ -46,6 +56,7 @@ struct Log {
     marks: HashMap<Seq, BatchMark>,
     idempotency: HashMap<IdempotencyKey, (IdempotencyRecord, Timestamp)>,
     producers: HashMap<ProducerId, (ProducerState, Vec<Receipt>)>,
+    consumers: BTreeMap<ConsumerName, Position>,
 }
 
 impl Log {
@@ -108,6 +119,15 @@ impl Log {
             EventBody::Content(_) => TargetState::Stands(first, last),
             EventBody::Invalidation(_) => TargetState::Invalidation,
         }
+    }
+
+    /// A consumer as it is; none while the topic has no event.
+    fn consumer(&self, (name, position): (&ConsumerName, &Position)) -> Option<Consumer> {
+        let Position { seq, revision, updated_at } = *position;
+        let next = self.events.get(seq.map_or(0, |seq| seq.0 as usize + 1));
+        let waiting_since = next.map(|event| event.recorded_at);
+        let (name, head) = (name.clone(), self.head()?);
+        Some(Consumer { name, seq, revision, updated_at, head, waiting_since })
     }
 
     fn append(&mut self, batch: &Batch) -> Result<(), AppendError> {
@@ -230,6 +250,39 @@ impl EventSourceWriter for MemoryStore {
         Ok(expired)
     }
 
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
+        let Topics { ids, logs, revision } = &mut *self.topics.lock();
+        let log = ids.get(&to.topic).map(|id| &mut logs[*id]);
+        let Some(log) = log.filter(|log| log.head().is_some()) else { return Ok(None) };
+        let kept = log.consumers.get(&to.name).map(|position| position.revision);
+        let holds = match to.expected {
+            None => true,
+            Some(Expected::Nothing) => kept.is_none(),
+            Some(Expected::Revision(expected)) => kept == Some(expected),
+        };
+        if !holds {
+            return Ok(None);
+        }
+        *revision += 1;
+        let position = Position { seq: to.seq, revision: Revision(*revision), updated_at: to.at };
+        log.consumers.insert(to.name.clone(), position);
+        let moved = log.consumers.get_key_value(&to.name).and_then(|entry| log.consumer(entry));
+        Ok(moved.map(|consumer| Moved { consumer, made: kept.is_none() }))
+    }
+
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError> {
+        let Topics { ids, logs, .. } = &mut *self.topics.lock();
+        let Some(log) = ids.get(topic).map(|id| &mut logs[*id]) else { return Ok(false) };
+        let kept = log.consumers.get(name).map(|position| position.revision);
+        let wanted = kept.is_some() && expected.is_none_or(|expected| kept == Some(expected));
+        Ok(wanted && log.consumers.remove(name).is_some())
+    }
+
     async fn close(&self) {}
 }
 
@@ -310,6 +363,51 @@ impl EventSourceReader for MemoryStore {
             standing.take(scan.limit).map(|event| log.read(event)).collect()
         };
         Ok(self.read(topic, read).unwrap_or_default())
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        let read =
+            |log: &Log| log.consumers.get_key_value(name).and_then(|entry| log.consumer(entry));
+        Ok(self.read(topic, read).flatten())
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        let read = |log: &Log| {
+            let wanted = |(name, _): &(&ConsumerName, &Position)| {
+                name.as_str().starts_with(prefix) && after.is_none_or(|after| name.as_str() > after)
+            };
+            let consumers = log.consumers.iter().filter(wanted);
+            consumers.filter_map(|entry| log.consumer(entry)).take(limit).collect()
+        };
+        Ok(self.read(topic, read).unwrap_or_default())
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        let Topics { ids, logs, .. } = &*self.topics.lock();
+        let consumers = ids.iter().flat_map(|(topic, id)| {
+            let log = &logs[*id];
+            log.consumers
+                .iter()
+                .filter_map(move |entry| Some((topic.clone(), log.consumer(entry)?)))
+        });
+        let wanted = |(topic, consumer): &(TopicName, Consumer)| {
+            after.is_none_or(|(after, name)| (topic, &consumer.name) > (after, name))
+        };
+        Ok(consumers.filter(wanted).take(limit).collect())
     }
 
     async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {

@@ -30,6 +30,10 @@
 //!   where they share a database transaction.
 //! * **S11 hints.** What one instance tells through [`Hints`], the others that listen hear soon:
 //!   usually all of it, sometimes less, never anything else. Only the log is the truth.
+//! * **S12 consumers.** A consumer that was moved stays where it is, durably, until it is moved or
+//!   forgotten; reads and appends do not move it. Of those who expect one revision at most one
+//!   succeeds, and no revision is given twice, whatever was forgotten in between. `NotMoved`
+//!   means that nothing was changed or ever will be.
 
 pub mod error;
 mod hints;
@@ -44,11 +48,11 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::domain::{
-    Batch, BatchMark, Epoch, Frontier, Head, IdempotencyKey, IdempotencyRecord, Key, KeyState,
-    ProducerId, ProducerState, ReadEvent, Receipt, Root, Seq, TargetState, Timestamp, TopicId, TopicName,
-    TransactionNo, Version,
+    Batch, BatchMark, Consumer, ConsumerName, Epoch, Frontier, Head, IdempotencyKey,
+    IdempotencyRecord, Key, KeyState, Move, Moved, ProducerId, ProducerState, ReadEvent, Receipt,
+    Revision, Root, Seq, TargetState, Timestamp, TopicId, TopicName, TransactionNo, Version,
 };
-pub use error::{AppendError, Cause, OpenError, StoreError};
+pub use error::{AppendError, Cause, MoveError, OpenError, StoreError};
 pub use hints::{Hint, Hints};
 
 /// A topic taken by a writer.
@@ -192,6 +196,25 @@ pub trait EventSourceWriter: Send + Sync + 'static {
     /// Some may have been forgotten; calling again is harmless.
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError>;
 
+    /// Moves a consumer, or makes it (S12). `None` where its condition does not hold, or the topic
+    /// does not exist. Whether there is an event at the position is for the caller to know.
+    ///
+    /// # Errors
+    /// Sorted by what may be concluded: see [`MoveError`].
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError>;
+
+    /// Forgets a consumer (S12); `false` where there is none, or none of the revision that is
+    /// expected.
+    ///
+    /// # Errors
+    /// As [`Self::move_consumer`].
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError>;
+
     /// Ends connections and threads once everything appended has its outcome. Calls made after
     /// it fail as unavailable.
     async fn close(&self);
@@ -331,6 +354,41 @@ pub trait EventSourceReader: Send + Sync + 'static {
         topic: &TopicName,
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError>;
+
+    /// A consumer of a topic, and how far behind it is; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError>;
+
+    /// Consumers of a topic whose name begins with `prefix` and comes after `after`, in byte
+    /// order, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError>;
+
+    /// Consumers of all topics that come after `after` in an order of the store's own, which does
+    /// not change; at most `limit`. It costs no more than that many, however many there are: who
+    /// watches them all looks at them piece by piece. A topic that is not there ends the walk.
+    ///
+    /// # Errors
+    /// When the store cannot answer now.
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError>;
 
     /// The Merkle root over a topic's events up to and with `at`, as it was kept with the batch that
     /// ends there; `None` where none does, or the reader cannot tell.

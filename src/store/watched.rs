@@ -14,11 +14,12 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
-    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, Opened, Scan,
-    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, MoveError, Opened,
+    Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
-    Batch, Head, Key, ReadEvent, Root, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, Consumer, ConsumerName, Head, Key, Move, Moved, ReadEvent, Revision, Root, Seq,
+    Timestamp, TopicId, TopicName, TransactionNo,
 };
 
 /// How long the log is spared before it hears of the same thing again.
@@ -50,13 +51,24 @@ impl<S> Watched<S> {
         }
         answer
     }
+
+    /// The same of a call that moves consumers.
+    fn note_move<T>(&self, answer: Result<T, MoveError>) -> Result<T, MoveError> {
+        let mut watch = self.watch.lock();
+        match &answer {
+            Ok(_) => watch.works(Side::Preparing),
+            Err(MoveError::NotMoved(StoreError::Corrupt(_))) => {}
+            Err(error) => watch.failed(Side::Preparing, error),
+        }
+        answer
+    }
 }
 
 /// What fails and recovers by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Appending,
-    /// Taking topics, folding: what is written besides events. Where there is little room it may
+    /// Taking topics, folding, consumers: what is written besides events. Where there is little room it may
     /// work while appends do not.
     Preparing,
     Reading,
@@ -193,6 +205,19 @@ impl<S: EventSourceWriter> EventSourceWriter for Watched<S> {
         self.note(Side::Preparing, self.store.expire(before).await)
     }
 
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
+        self.note_move(self.store.move_consumer(to).await)
+    }
+
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError> {
+        self.note_move(self.store.forget_consumer(topic, name, expected).await)
+    }
+
     async fn close(&self) {
         self.watch.lock().closed = true;
         self.store.close().await;
@@ -249,6 +274,32 @@ impl<S: EventSourceReader> EventSourceReader for Watched<S> {
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError> {
         self.note(Side::Reading, self.store.surface(topic, scan).await)
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        self.note(Side::Reading, self.store.consumer(topic, name).await)
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        self.note(Side::Reading, self.store.consumers(topic, prefix, after, limit).await)
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        self.note(Side::Reading, self.store.all_consumers(after, limit).await)
     }
 
     async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {

@@ -15,6 +15,7 @@
 mod actor;
 mod admission;
 mod commits;
+mod consumers;
 mod flight;
 mod forgotten;
 mod keys;
@@ -31,12 +32,18 @@ pub use commits::Commits;
 pub use outcome::{Outcome, WriteError};
 pub use settings::Settings;
 
-use crate::domain::{Command, Receipt, TopicName};
+use crate::domain::{Command, Receipt, Timestamp, TopicName};
 use crate::store::EventSourceWriter;
 use actor::Submit;
 use admission::Weight;
 use queue::{SessionState, Submission};
 use registry::{Lease, Registry};
+
+/// The time, by this machine's clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}
 
 /// The writers of all topics. Cheap to clone.
 #[derive(Clone)]

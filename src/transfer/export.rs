@@ -44,7 +44,10 @@ pub async fn export(
     let (events, transactions) = (head.seq.next().0, head.transaction.0 + 1);
     let name = topic.as_str().to_owned();
     let mut lines = BytesMut::new();
-    put_frame(&mut lines, &Header { tidelog_export: FORMAT, topic: name.clone(), head: head.into() });
+    put_frame(
+        &mut lines,
+        &Header { tidelog_export: FORMAT, topic: name.clone(), head: head.into() },
+    );
     let mut walk = Walk::new(Arc::clone(&reader), topic.clone(), None, Direction::Forward);
     walk.stretch(Seq(0), head.seq);
     let mut frontier = Frontier::default();
@@ -72,8 +75,11 @@ pub async fn export(
     let computed = frontier.root();
     let kept = reader.root(topic, head.seq).await?;
     if kept.is_some_and(|kept| kept != computed) {
-        let text = format!("the events of {topic} are not those that were written: their Merkle \
-            root is {computed:?}, the store keeps {:?}", kept.unwrap_or(computed));
+        let text = format!(
+            "the events of {topic} are not those that were written: their Merkle \
+            root is {computed:?}, the store keeps {:?}",
+            kept.unwrap_or(computed)
+        );
         return Err(TransferError::Differs(text));
     }
     let root = hex::encode(computed.0);

@@ -76,7 +76,16 @@ pub async fn import(
 ) -> Result<(), TransferError> {
     let mut sections = std::pin::pin!(sections);
     let mut current: Option<Course> = None;
-    while let Some(section) = sections.next().await {
+    loop {
+        let section = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                target.settle().await?;
+                return Err(TransferError::Interrupted);
+            }
+            section = sections.next() => section,
+        };
+        let Some(section) = section else { return Ok(()) };
         match section? {
             Section::Begin(topic, end) => {
                 let head = reader.head(&topic).await?;
@@ -94,10 +103,6 @@ pub async fn import(
             }
             Section::Transaction(events) => {
                 let Some(course) = &mut current else { continue };
-                if stop.is_cancelled() {
-                    target.settle().await?;
-                    return Err(TransferError::Interrupted);
-                }
                 course.take(events, target).await?;
                 let (at, all) = (course.file.exact.leaves(), course.end.seq.next().0);
                 tell(Step::At(&course.topic, at, all));
@@ -109,7 +114,6 @@ pub async fn import(
             }
         }
     }
-    Ok(())
 }
 
 /// The course of one topic.
@@ -163,8 +167,10 @@ impl Course {
         let head = self.reader.head(&self.topic).await?;
         if !same || head != Some(self.end) {
             let topic = &self.topic;
-            let text = format!("{topic} was read again and is not as in the file: somebody else \
-                writes to it, or the store is broken");
+            let text = format!(
+                "{topic} was read again and is not as in the file: somebody else \
+                writes to it, or the store is broken"
+            );
             return Err(TransferError::Differs(text));
         }
         let there = Seq::after(self.head).0;
@@ -196,4 +202,3 @@ impl Course {
         Ok(timeless && (!exact || self.found.exact == self.file.exact))
     }
 }
-

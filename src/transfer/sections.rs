@@ -9,9 +9,7 @@ use std::io::{BufRead, Read as _};
 use bytes::Bytes;
 
 use super::{TransferError, size};
-use crate::domain::{
-    Event, EventBody, Frontier, Head, Seq, TopicName, TransactionNo, Version,
-};
+use crate::domain::{Event, EventBody, Frontier, Head, Seq, TopicName, TransactionNo, Version};
 use crate::wire::export::{self, Header, Line, Trailer};
 
 /// The longest line that is taken: larger than any event that a service can be set up to take.
@@ -156,7 +154,9 @@ impl<R: BufRead> Sections<R> {
             return Err(self.bad("header, events and trailer do not belong together"));
         }
         if trailer.root != hex::encode(topic.frontier.root().0) {
-            return Err(self.bad("the events are not those that were exported: another Merkle root"));
+            return Err(
+                self.bad("the events are not those that were exported: another Merkle root")
+            );
         }
         Ok(())
     }

@@ -186,7 +186,11 @@ impl Target for IntoStore {
         };
         topic.bytes += transaction.iter().map(size).sum::<usize>();
         topic.events.extend(transaction);
-        if topic.events.len() >= BATCH.0 || topic.bytes >= BATCH.1 { self.flush().await } else { Ok(()) }
+        if topic.events.len() >= BATCH.0 || topic.bytes >= BATCH.1 {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn settle(&mut self) -> Result<(), TransferError> {

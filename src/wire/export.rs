@@ -210,7 +210,8 @@ pub fn line(bytes: Bytes) -> Result<Line, BadLine> {
         match kind.tidelog_export {
             Some(FORMAT) => return Ok(Line::Header(serde_json::from_str(&input)?)),
             Some(other) => {
-                let why = format!("format {other} of another version of Tidelog; this reads {FORMAT}");
+                let why =
+                    format!("format {other} of another version of Tidelog; this reads {FORMAT}");
                 return Err(BadLine(why));
             }
             None if kind.end.is_some() => return Ok(Line::Trailer(serde_json::from_str(&input)?)),
@@ -300,7 +301,13 @@ mod tests {
                 Data::Json(json(odd)),
                 Some(json(odd)),
             )),
-            EventBody::Content(Content::new(key("k"), None, None, Data::Json(json(" null ")), None)),
+            EventBody::Content(Content::new(
+                key("k"),
+                None,
+                None,
+                Data::Json(json(" null ")),
+                None,
+            )),
             EventBody::Content(Content::new(key("k"), None, None, Data::Json(json("null")), None)),
             EventBody::Invalidation(Invalidation { invalidates: TransactionNo(0), reason }),
             EventBody::Invalidation(Invalidation { invalidates: TransactionNo(1), reason: None }),

@@ -4,6 +4,7 @@
 
 pub mod ack;
 pub mod answer;
+pub mod consumers;
 pub mod export;
 pub mod head;
 pub mod problem;

@@ -36,7 +36,7 @@ pub struct ProblemJson<'a> {
     /// The line of a stream, from 1, that is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// With `precondition-failed`: the topic's head, which may be `null`.
+    /// With `precondition-failed` on a topic: the topic's head, which may be `null`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub head: Option<Option<HeadJson>>,
     /// With `producer-gap`: the line number that is expected next.

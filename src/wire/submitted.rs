@@ -39,7 +39,7 @@ pub struct BadInput {
 }
 
 impl BadInput {
-    fn invalid(detail: impl Into<String>, pointer: impl Into<String>) -> Self {
+    pub(super) fn invalid(detail: impl Into<String>, pointer: impl Into<String>) -> Self {
         Self { malformed: false, detail: detail.into(), pointer: Some(pointer.into()) }
     }
 }
@@ -109,7 +109,7 @@ struct InvalidationJson {
 }
 
 /// A JSON object. Serde by itself also takes an array for a struct, member by member.
-struct Object<T>(T);
+pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -232,7 +232,7 @@ pub fn invalidation(bytes: Bytes) -> Result<Option<Reason>, BadInput> {
     reason.map_err(|error| BadInput::invalid(error.to_string(), "/reason"))
 }
 
-fn text(bytes: Bytes) -> Result<ByteString, BadInput> {
+pub(super) fn text(bytes: Bytes) -> Result<ByteString, BadInput> {
     ByteString::try_from(bytes).map_err(|_| BadInput {
         malformed: true,
         detail: "not UTF-8".into(),
@@ -240,7 +240,7 @@ fn text(bytes: Bytes) -> Result<ByteString, BadInput> {
     })
 }
 
-fn json<'a, T: Deserialize<'a>>(input: &'a ByteString) -> Result<T, BadInput> {
+pub(super) fn json<'a, T: Deserialize<'a>>(input: &'a ByteString) -> Result<T, BadInput> {
     serde_json::from_str(input).map_err(|error| bad_json::<T>(input, &error))
 }
 

@@ -13,9 +13,11 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use tidelog::config::{Access, Config, Token, TopicPattern};
-use tidelog::domain::{Batch, Seq, Timestamp, TopicId, TopicName};
+use tidelog::domain::{
+    Batch, ConsumerName, Move, Moved, Revision, Seq, Timestamp, TopicId, TopicName,
+};
 use tidelog::store::{
-    AppendError, Cause, EventSourceWriter, Facts, Opened, StoreError, Touched, Wanted,
+    AppendError, Cause, EventSourceWriter, Facts, MoveError, Opened, StoreError, Touched, Wanted,
 };
 
 use crate::support::*;
@@ -399,14 +401,23 @@ enum Broken {
 
 struct BrokenStore(Broken, Arc<dyn EventSourceWriter>);
 
-#[async_trait]
-impl EventSourceWriter for BrokenStore {
-    async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
+impl BrokenStore {
+    async fn answers(&self) -> Result<(), StoreError> {
         match self.0 {
-            Broken::Hangs => self.1.open(topic).await,
+            Broken::Hangs => std::future::pending().await,
             Broken::Away => Err(StoreError::Unavailable(Cause::new("SELECT secret"))),
             Broken::ReadOnly => Err(StoreError::ReadOnly(Cause::new("SELECT secret"))),
         }
+    }
+}
+
+#[async_trait]
+impl EventSourceWriter for BrokenStore {
+    async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
+        if self.0 != Broken::Hangs {
+            self.answers().await?;
+        }
+        self.1.open(topic).await
     }
 
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
@@ -428,6 +439,21 @@ impl EventSourceWriter for BrokenStore {
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.1.expire(before).await
+    }
+
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
+        self.answers().await.map_err(MoveError::NotMoved)?;
+        self.1.move_consumer(to).await
+    }
+
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError> {
+        self.answers().await.map_err(MoveError::NotMoved)?;
+        self.1.forget_consumer(topic, name, expected).await
     }
 
     async fn close(&self) {

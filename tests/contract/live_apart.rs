@@ -11,7 +11,9 @@ use futures::future::join_all;
 use nix::sys::signal::Signal;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
-use tidelog::domain::{Head, Key, ReadEvent, Seq, TopicName, TransactionNo};
+use tidelog::domain::{
+    Consumer, ConsumerName, Head, Key, ReadEvent, Seq, TopicName, TransactionNo,
+};
 use tidelog::server::open;
 use tidelog::store::{EventSourceReader, Scan, StoreError, SurfaceScan, TopicSummary};
 
@@ -71,6 +73,32 @@ impl EventSourceReader for Deaf {
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError> {
         self.0.surface(topic, scan).await
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        self.0.consumer(topic, name).await
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        self.0.consumers(topic, prefix, after, limit).await
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        self.0.all_consumers(after, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

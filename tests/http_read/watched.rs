@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use tidelog::domain::{Head, Key, ReadEvent, Seq, TopicName, TransactionNo};
+use tidelog::domain::{
+    Consumer, ConsumerName, Head, Key, ReadEvent, Seq, TopicName, TransactionNo,
+};
 use tidelog::store::memory::MemoryStore;
 use tidelog::store::{Cause, EventSourceReader, Scan, StoreError, SurfaceScan, TopicSummary};
 
@@ -140,6 +142,35 @@ impl EventSourceReader for Watched {
     ) -> Result<Vec<ReadEvent>, StoreError> {
         self.begin_fetch()?;
         self.store.surface(topic, scan).await.map(|events| self.end_fetch(events))
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        self.answers()?;
+        self.store.consumer(topic, name).await
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        self.answers()?;
+        self.store.consumers(topic, prefix, after, limit).await
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        self.answers()?;
+        self.store.all_consumers(after, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

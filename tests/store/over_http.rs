@@ -11,12 +11,13 @@ use futures::future::{BoxFuture, ready};
 use tidelog::client::{Client, HttpReader};
 use tidelog::config::Config;
 use tidelog::domain::{
-    Batch, Head, Key, ReadEvent, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, Consumer, ConsumerName, Head, Key, Move, Moved, ReadEvent, Revision, Seq, Timestamp,
+    TopicId, TopicName, TransactionNo,
 };
 use tidelog::store::memory::MemoryStore;
 use tidelog::store::{
-    AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, Opened, Scan,
-    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Cause, Direction, EventSourceReader, EventSourceWriter, Facts, MoveError, Opened,
+    Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use tidelog::wire::time::{moment, rfc3339};
 
@@ -72,6 +73,19 @@ impl EventSourceWriter for Sayable {
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.0.expire(before).await
+    }
+
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
+        self.0.move_consumer(to).await
+    }
+
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError> {
+        self.0.forget_consumer(topic, name, expected).await
     }
 
     async fn close(&self) {
@@ -134,6 +148,32 @@ impl EventSourceReader for OverHttp {
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError> {
         Ok(self.with_prev(topic, self.http.surface(topic, scan).await?).await)
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        self.http.consumer(topic, name).await
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        self.http.consumers(topic, prefix, after, limit).await
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        self.http.all_consumers(after, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -29,7 +29,15 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "cli",
         &[
-            "domain", "store", "topic", "wire", "live", "client", "config", "server", "telemetry",
+            "domain",
+            "store",
+            "topic",
+            "wire",
+            "live",
+            "client",
+            "config",
+            "server",
+            "telemetry",
             "transfer",
         ],
     ),

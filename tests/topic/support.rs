@@ -9,13 +9,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tidelog::domain::{
-    Batch, Command, Content, Data, EventBody, Idempotency, IdempotencyKey, Invalidate, Json, Key,
-    ReadEvent, Receipt, Seq, Timestamp, TopicId, TopicName, TransactionNo, Write,
+    Batch, Command, ConsumerName, Content, Data, EventBody, Idempotency, IdempotencyKey,
+    Invalidate, Json, Key, Move, Moved, ReadEvent, Receipt, Revision, Seq, Timestamp, TopicId,
+    TopicName, TransactionNo, Write,
 };
 use tidelog::store::memory::MemoryStore;
 use tidelog::store::{
-    AppendError, Cause, Direction, EventSourceReader as _, EventSourceWriter, Facts, Opened, Scan,
-    StoreError, Touched, Wanted,
+    AppendError, Cause, Direction, EventSourceReader as _, EventSourceWriter, Facts, MoveError,
+    Opened, Scan, StoreError, Touched, Wanted,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -276,6 +277,19 @@ impl EventSourceWriter for FaultyStore {
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.inner().expire(before).await
+    }
+
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
+        self.inner().move_consumer(to).await
+    }
+
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError> {
+        self.inner().forget_consumer(topic, name, expected).await
     }
 
     async fn close(&self) {}

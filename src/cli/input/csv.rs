@@ -8,12 +8,7 @@ use csv::{ErrorKind, ReaderBuilder, StringRecord};
 use super::{Ended, Keys, Sink};
 
 /// Reads rows to the end.
-pub(super) fn read(
-    input: impl Read,
-    keys: &Keys,
-    delimiter: u8,
-    sink: &Sink,
-) -> Result<(), Ended> {
+pub(super) fn read(input: impl Read, keys: &Keys, delimiter: u8, sink: &Sink) -> Result<(), Ended> {
     let mut rows = ReaderBuilder::new().delimiter(delimiter).from_reader(input);
     let names = match rows.headers() {
         Ok(names) => names.clone(),

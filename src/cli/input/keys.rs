@@ -62,7 +62,9 @@ fn member(value: &RawValue, name: &str) -> Result<String, String> {
     }
     let text = found.get();
     match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str(text).map_err(|_| format!("{name:?} is no Unicode text")),
+        Some(b'"') => {
+            serde_json::from_str(text).map_err(|_| format!("{name:?} is no Unicode text"))
+        }
         Some(b'{' | b'[' | b'n') | None => {
             Err(format!("{name:?} is no text, number or boolean, so no key"))
         }

@@ -1,8 +1,8 @@
 //! The PostgreSQL store. Tables and views: `sql/postgres/`.
 //!
 //! Appends go over *lanes* (`lane.rs`), everything else over pools of connections: one for what
-//! writers look up, one for their folds, one for readers, so that none keeps another waiting. All
-//! of them live on a runtime of the store's own.
+//! writers look up, one for their folds, one for readers, one for moving consumers, so that none
+//! keeps another waiting. All of them live on a runtime of the store's own.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -10,6 +10,7 @@
 //! | `start`, `migrate` | what is checked and made at start |
 //! | `lane`, `append` | the only way by which events are written |
 //! | `facts`, `fold`, `read` | look-ups, the surface, reads |
+//! | `consumers` | positions of readers |
 //! | `hints` | NOTIFY and LISTEN between instances |
 //! | `row`, `range`, `error` | values, key ranges and errors between database and domain |
 //!
@@ -18,6 +19,7 @@
 
 mod append;
 mod config;
+mod consumers;
 mod error;
 mod facts;
 mod fold;
@@ -46,11 +48,12 @@ use tokio::task::JoinHandle;
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, OpenError, Opened,
-    Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, MoveError, OpenError,
+    Opened, Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
-    Batch, EventBody, Head, Key, ReadEvent, Root, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, Consumer, ConsumerName, EventBody, Head, Key, Move, Moved, ReadEvent, Revision, Root,
+    Seq, Timestamp, TopicId, TopicName, TransactionNo,
 };
 pub use config::Config;
 use config::Target;
@@ -68,6 +71,8 @@ const BATCH_BYTES_MAX: usize = 256 << 20;
 const LOOKUPS: usize = 4;
 /// Connections for writers' folds, and so the topics that fold at once; the others stand in line.
 const FOLDS: usize = 2;
+/// Connections that move consumers.
+const MOVES: usize = 2;
 
 /// Topics in a PostgreSQL database.
 pub struct PostgresStore {
@@ -78,6 +83,8 @@ pub struct PostgresStore {
     folds: Pool,
     /// Readers, and the folds that they need.
     readers: Pool,
+    /// Moves of consumers.
+    moves: Pool,
     /// Started when they are first asked for.
     hints: OnceLock<Arc<PostgresHints>>,
     hinting: Connector,
@@ -118,6 +125,7 @@ impl PostgresStore {
             lookups: connector("lookup").pool(LOOKUPS, Some(config.connect_timeout)),
             folds: connector("fold").pool(FOLDS, None),
             readers: connector("read").pool(config.readers.max(1), Some(config.connect_timeout)),
+            moves: connector("consumer").pool(MOVES, Some(config.connect_timeout)),
             hints: OnceLock::new(),
             hinting: connector("hints"),
             runtime: None,
@@ -142,6 +150,10 @@ impl PostgresStore {
 
     async fn lookup(&self) -> Result<Object, StoreError> {
         self.lookups.get().await.map_err(pool_error)
+    }
+
+    async fn mover(&self) -> Result<Object, MoveError> {
+        self.moves.get().await.map_err(|error| MoveError::NotMoved(pool_error(error)))
     }
 
     async fn reader(&self) -> Result<Object, StoreError> {
@@ -256,6 +268,19 @@ impl EventSourceWriter for PostgresStore {
         facts::expire(&self.lookup().await?, before).await
     }
 
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
+        consumers::move_to(&self.mover().await?, &to).await
+    }
+
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError> {
+        consumers::forget(&self.mover().await?, topic, name, expected).await
+    }
+
     async fn close(&self) {
         if let Some(hints) = self.hints.get() {
             hints.close();
@@ -272,6 +297,7 @@ impl EventSourceWriter for PostgresStore {
         self.lookups.close();
         self.folds.close();
         self.readers.close();
+        self.moves.close();
     }
 }
 
@@ -337,6 +363,32 @@ impl EventSourceReader for PostgresStore {
             return Ok(Vec::new());
         };
         read::surface(&snapshot(&mut client).await?, place.id, scan).await
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        consumers::one(&self.reader().await?, topic, name).await
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        consumers::list(&self.reader().await?, topic, prefix, after, limit).await
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        consumers::all(&self.reader().await?, after, limit).await
     }
 
     async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {

@@ -1,5 +1,5 @@
-//! Many batches in one transaction of the database, each with an outcome of its own (S10), and
-//! what may be concluded when it fails (S3, S5).
+//! Many batches in one transaction of the database, each with an outcome of its own (S10), or one
+//! other change (S12), and what may be concluded when it fails (S3, S5).
 //!
 //! Until COMMIT is called nothing of a transaction can ever become durable: SQLite takes no frame
 //! of its log for valid without the commit mark, which COMMIT writes. When COMMIT fails and the
@@ -23,7 +23,7 @@ use super::append;
 use super::error::is_of_values;
 use crate::domain::Batch;
 use crate::metrics;
-use crate::store::{AppendError, Cause, StoreError};
+use crate::store::{AppendError, Cause, MoveError, StoreError};
 
 /// The outcome of one batch.
 pub type Fate = Result<(), AppendError>;
@@ -41,14 +41,45 @@ fn attempt(conn: &Connection, batches: &[Arc<Batch>]) -> rusqlite::Result<(Vec<F
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let fates = batches.iter().map(|batch| apart(conn, batch));
     let fates: Vec<_> = fates.collect::<rusqlite::Result<_>>()?;
-    match conn.prepare_cached("COMMIT")?.execute([]) {
-        Ok(_) => {
+    match finish(conn) {
+        Ok(()) => {
             metrics::commits_merged(batches.iter().map(|batch| batch.events.len()).sum());
             Ok((fates, true))
         }
-        Err(error) if !conn.is_autocommit() || is_full(&error) => Err(error),
+        Err(Failed::NotWritten(error)) => Err(error),
+        Err(Failed::Unknown(error)) => Ok((lost(fates, error), false)),
+    }
+}
+
+/// Why a transaction of the database was not committed, or may not have been.
+enum Failed {
+    NotWritten(rusqlite::Error),
+    Unknown(rusqlite::Error),
+}
+
+/// Commits what has been written.
+fn finish(conn: &Connection) -> Result<(), Failed> {
+    let mut commit = conn.prepare_cached("COMMIT").map_err(Failed::NotWritten)?;
+    match commit.execute([]) {
+        Ok(_) => Ok(()),
+        Err(error) if !conn.is_autocommit() || is_full(&error) => Err(Failed::NotWritten(error)),
         Err(error) if is_failed_fsync(&error) => end(&error),
-        Err(error) => Ok((lost(fates, error), false)),
+        Err(error) => Err(Failed::Unknown(error)),
+    }
+}
+
+/// Does something that is no append, in a transaction of its own. After an error the connection is
+/// not to be used further, which rolls back what is not committed.
+pub fn alone<T>(
+    conn: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, MoveError> {
+    let begin = || Ok(conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?);
+    let done = begin().and_then(|_| work(conn)).map_err(MoveError::NotMoved)?;
+    match finish(conn) {
+        Ok(()) => Ok(done),
+        Err(Failed::NotWritten(error)) => Err(MoveError::NotMoved(error.into())),
+        Err(Failed::Unknown(error)) => Err(MoveError::Unknown(Cause::new(error))),
     }
 }
 

@@ -11,6 +11,7 @@
 mod append;
 mod commit;
 mod connection;
+mod consumers;
 mod error;
 mod facts;
 mod fold;
@@ -35,11 +36,12 @@ use self::readers::Readers;
 use self::surface::Found;
 use self::writer::{Due, Writer};
 use super::{
-    AppendError, EventSourceReader, EventSourceWriter, Facts, OpenError, Opened, Scan, StoreError,
-    SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, EventSourceReader, EventSourceWriter, Facts, MoveError, OpenError, Opened, Scan,
+    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
-    Batch, Head, Key, ReadEvent, Root, Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, Consumer, ConsumerName, Head, Key, Move, Moved, ReadEvent, Revision, Root, Seq,
+    Timestamp, TopicId, TopicName, TransactionNo,
 };
 
 /// Read connections where the configuration does not say.
@@ -157,6 +159,21 @@ impl EventSourceWriter for SqliteStore {
         }
     }
 
+    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
+        self.writer.change(Due::InOrder, move |conn| consumers::move_to(conn, &to)).await
+    }
+
+    async fn forget_consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, MoveError> {
+        let (topic, name) = (topic.clone(), name.clone());
+        let forget = move |conn: &mut Connection| consumers::forget(conn, &topic, &name, expected);
+        self.writer.change(Due::InOrder, forget).await
+    }
+
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
@@ -233,6 +250,38 @@ impl EventSourceReader for SqliteStore {
     ) -> Result<Vec<ReadEvent>, StoreError> {
         let (topic, scan) = (topic.clone(), scan.clone());
         self.by_key(move |conn| surface::surface(conn, &topic, &scan)).await
+    }
+
+    async fn consumer(
+        &self,
+        topic: &TopicName,
+        name: &ConsumerName,
+    ) -> Result<Option<Consumer>, StoreError> {
+        let (topic, name) = (topic.clone(), name.clone());
+        self.readers.read(move |conn| consumers::one(conn, &topic, &name)).await
+    }
+
+    async fn consumers(
+        &self,
+        topic: &TopicName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Consumer>, StoreError> {
+        let (topic, prefix, after) = (topic.clone(), prefix.to_owned(), after.map(str::to_owned));
+        let read = move |conn: &Connection| {
+            consumers::list(conn, &topic, &prefix, after.as_deref(), limit)
+        };
+        self.readers.read(read).await
+    }
+
+    async fn all_consumers(
+        &self,
+        after: Option<&(TopicName, ConsumerName)>,
+        limit: usize,
+    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
+        let after = after.cloned();
+        self.readers.read(move |conn| consumers::all(conn, after.as_ref(), limit)).await
     }
 
     async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {

@@ -21,7 +21,7 @@ use super::error::unavailable;
 use super::queue::{Append, Queue, Work};
 use crate::domain::Batch;
 use crate::metrics;
-use crate::store::{AppendError, Cause, StoreError};
+use crate::store::{AppendError, Cause, MoveError, StoreError};
 
 /// When a job is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,17 +86,28 @@ impl Writer {
         due: Due,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let work = |conn: &mut Connection| work(conn).map_err(MoveError::NotMoved);
+        self.change(due, work).await.map_err(plain)
+    }
+
+    /// The same, where it matters what an error says about what was written.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        due: Due,
+        work: impl FnOnce(&mut Connection) -> Result<T, MoveError> + Send + 'static,
+    ) -> Result<T, MoveError> {
         let (answer, result) = oneshot::channel();
         let job = move |conn: Result<&mut Connection, StoreError>| {
-            let result = conn.and_then(work);
-            let end = result.as_ref().map(|_| ()).map_err(Clone::clone);
+            let result = conn.map_err(MoveError::NotMoved).and_then(work);
+            let end = result.as_ref().map(|_| ()).map_err(|error| plain(error.clone()));
             let _ = answer.send(result); // Nobody need be waiting any more.
             end
         };
         if !self.queue.job(due == Due::InOrder, Box::new(job)) {
-            return Err(closed());
+            return Err(MoveError::NotMoved(closed()));
         }
-        result.await.unwrap_or_else(|_| Err(unavailable("a job of the writer failed")))
+        let gone = || MoveError::Unknown(Cause::new("a job of the writer failed"));
+        result.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Whether the file can be written. Tries it where the last write failed.
@@ -133,6 +144,14 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join(); // As in `close`.
         }
+    }
+}
+
+/// An error without what it says about what was written.
+fn plain(error: MoveError) -> StoreError {
+    match error {
+        MoveError::NotMoved(error) => error,
+        MoveError::Unknown(cause) => StoreError::Unavailable(cause),
     }
 }
 

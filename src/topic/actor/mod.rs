@@ -25,13 +25,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::commits::Told;
 use super::flight::{Flight, written};
 use super::memory::{Gathered, Memory};
+use super::now;
 use super::outcome::WriteError;
 use super::queue::{Queue, Submission};
 use super::recovery::{Durable, ask};
 use super::registry::Registry;
 use super::settings::Settings;
 use crate::backoff::Backoff;
-use crate::domain::{Planner, Seq, Timestamp, TopicId, TopicName};
+use crate::domain::{Planner, Seq, TopicId, TopicName};
 use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
 use folding::Folding;
@@ -381,8 +382,4 @@ impl TopicActor {
             self.set_timer(ctx);
         }
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
 }

@@ -1,0 +1,251 @@
+//! `export` and `import`: whole topics from every place to every other, and what is not a whole
+//! topic.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::places::{Kind, Place};
+use crate::run::{Done, Running, run, tidelog};
+
+const KINDS: [Kind; 5] =
+    [Kind::Sqlite, Kind::Postgres, Kind::OnMemory, Kind::OnSqlite, Kind::OnPostgres];
+
+/// Fills two topics with all that an event can be: transactions of several events, duplicates
+/// among them, invalidations, binary data, texts that no other database likes.
+fn fill(place: &Place) {
+    let lines = concat!(
+        "{\"events\":[{\"key\":\"a\",\"data\":1},{\"key\":\"ü/😀\",\"data\":{ \"a\":1,\"a\" : 2 }}]}\n",
+        "{\"key\":\"a\",\"data\":\"\\u0000\\ud800\",\"type\":\"t\\n\",\"metadata\":{\"m\":1,\"m\":[ ]}}\n",
+        "{\"key\":\"b\\n\",\"data_base64\":\"AAr/DQ==\",\"content_type\":\"image/png\"}\n",
+        "{\"key\":\"a\",\"hash\":\"\\\"own\",\"data\":1.0e+2}\n",
+        "{\"events\":[{\"key\":\"a\",\"hash\":\"\\\"own\",\"data\":0},{\"key\":\"c\",\"data\":null}]}\n",
+    );
+    place.feed(&["append", "t"], lines).ok();
+    // Line breaks inside the data: no line could have them.
+    let broken = "[{\"id\":\"x\",\n\t\"v\":[ 1\r\n]},{\"id\":\"y\"}]";
+    place.feed(&["append", "t", "--format", "json", "--key", "id"], broken).ok();
+    place.run(&["invalidate", "t", "1", "--reason", "wrong \"ü\"\n"]).ok();
+    place.run(&["invalidate", "t", "5"]).ok();
+    place.feed(&["append", "t"], "{\"key\":\"x\",\"data\":1}\n{\"key\":\"a\",\"data\":1}\n").ok();
+    let many = (0..3_000).map(|n| format!("{{\"key\":\"k{}\",\"data\":{n}}}\n", n % 700));
+    place.feed(&["append", "u"], many.collect::<String>()).ok();
+    place.run(&["invalidate", "u", "2999"]).ok();
+}
+
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn export(place: &Place) -> String {
+    place.run(&["export", "--all"]).ok().out
+}
+
+/// What an export says but for times, and for roots, which cover them.
+fn timeless(export: &str) -> String {
+    let without = |line: &str, member: &str| match line.split_once(member) {
+        Some((before, rest)) => {
+            let (_, after) = rest.split_once('"').expect("the value ends");
+            format!("{before}{after}\n")
+        }
+        None => format!("{line}\n"),
+    };
+    let lines = export.lines().map(|line| without(line, ",\"recorded_at\":\""));
+    lines.map(|line| without(line.trim_end_matches('\n'), ",\"root\":\"")).collect()
+}
+
+/// What people see of the topics beside the log: surfaces, histories, now and before.
+fn views(place: &Place) -> Vec<String> {
+    let questions: [&[&str]; 7] = [
+        &["topics"],
+        &["surface", "t"],
+        &["surface", "t", "--as-of", "4"],
+        &["surface", "u"],
+        &["read", "t", "--key", "a"],
+        &["read", "u", "--key", "k7", "--backward"],
+        &["read", "t", "--backward"],
+    ];
+    let time = |out: String| {
+        let event = |line: &str| {
+            let mut event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            event.as_object_mut().expect("an object").remove("recorded_at");
+            event.to_string()
+        };
+        out.lines().map(event).collect::<Vec<_>>().join("\n")
+    };
+    questions.iter().map(|question| time(place.run(question).ok().out)).collect()
+}
+
+fn round_trips(from: Kind) {
+    let source = Place::new(from);
+    fill(&source);
+    let files = Files::new();
+    let (plain, compressed) = (files.path("all.ndjson"), files.path("all.ndjson.zst"));
+    let told = source.run(&["export", "--all", "--to", text(&plain)]).ok().err;
+    assert_eq!(told.contains("which the store has too"), !source.is_service(), "{told}");
+    source.run(&["export", "t", "u", "--to", text(&compressed)]).ok();
+    let exported = std::fs::read_to_string(&plain).expect("it is there");
+    assert_eq!(export(&source), exported);
+    assert!(std::fs::metadata(&compressed).expect("it is there").len() < exported.len() as u64 / 3);
+    let expected = views(&source);
+    for to in KINDS {
+        let target = Place::new(to);
+        let path = if to == Kind::Postgres { &compressed } else { &plain };
+        let told = target.run(&["import", text(path)]).ok().err;
+        let again = export(&target);
+        if target.is_service() {
+            assert_eq!(timeless(&again), timeless(&exported), "{from:?} to {to:?}");
+        } else {
+            assert_eq!(again, exported, "{from:?} to {to:?}");
+            for root in exported.lines().filter_map(|line| line.split_once("\"root\":\"")) {
+                assert!(told.contains(&root.1[..64]), "{told}");
+            }
+        }
+        assert_eq!(views(&target), expected, "{from:?} to {to:?}");
+        // All is there already; and writing goes on.
+        let told = target.run(&["import", text(path)]).ok().err;
+        assert!(told.contains("3001 events, 3001 of which were there"), "{told}");
+        let line = "{\"key\":\"x\",\"data\":1}\n{\"key\":\"k1\",\"data\":\"new\"}\n";
+        let done = target.feed(&["append", "t"], line).ok();
+        assert_eq!(done.json()[0]["written"], 1, "the surface is known: {}", done.out);
+        target.run(&["import", text(path)]).fails(1, "t has more events than the file");
+    }
+}
+
+#[test]
+fn from_sqlite_to_everywhere() {
+    round_trips(Kind::Sqlite);
+}
+
+#[test]
+fn from_postgres_to_everywhere() {
+    round_trips(Kind::Postgres);
+}
+
+#[test]
+fn from_a_service_to_everywhere() {
+    round_trips(Kind::OnSqlite);
+}
+
+#[test]
+fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
+    let source = Place::new(Kind::Sqlite);
+    fill(&source);
+    let exported = source.run(&["export", "t"]).ok().out;
+    let files = Files::new();
+    let path = files.path("t.ndjson");
+    let lines: Vec<&str> = exported.split_inclusive('\n').collect();
+    let count = lines.len();
+    let without = |at: usize| [&lines[..at], &lines[at + 1..]].concat().concat();
+    let swapped = [&lines[..2], &[lines[3], lines[2]], &lines[4..]].concat().concat();
+    let cases = [
+        (String::new(), "line 1: is empty"),
+        ("nonsense\n".to_owned(), "line 1: "),
+        (exported[..exported.len() / 2].to_owned(), "was cut"),
+        (exported[..exported.len() - 1].to_owned(), "was cut"),
+        (without(count - 1), "the file ends before its trailer"),
+        (without(0), "line 1: no header"),
+        (without(2), "line 3: event 1 of transaction 0 is expected"),
+        (swapped, "is expected"),
+        (exported.replacen("\"data\":1}", "\"data\":2}", 1), "another Merkle root"),
+        (exported.replacen("\"key\":\"c\"", "\"key\":\"d\"", 1), "another Merkle root"),
+        (exported.replacen("\"invalidates\":1", "\"invalidates\":2", 1), "another Merkle root"),
+        (exported.replacen("tidelog_export\":1", "tidelog_export\":2", 1), "another version"),
+        (exported.clone() + "x", "was cut"),
+        (exported.clone() + lines[1], "no header"),
+    ];
+    let target = Place::new(Kind::Sqlite);
+    for (text_of, why) in &cases {
+        assert_ne!(*text_of, exported, "{why}");
+        std::fs::write(&path, text_of).expect("it is ours");
+        target.run(&["import", text(&path)]).fails(65, why);
+        run(&["import", "--check", text(&path)]).fails(65, why);
+    }
+    assert!(!Path::new(target.url.trim_start_matches("sqlite:")).exists());
+    // From a pipe, what comes before the mistake is written, and can be gone on from.
+    let done = target.feed(&["import"], &exported[..exported.len() * 3 / 4]).fails(65, "was cut");
+    assert!(done.err.contains("standard input"), "{}", done.err);
+    target.feed(&["import"], &exported).ok();
+    assert_eq!(target.run(&["export", "t"]).ok().out, exported);
+    let told = run(&["import", "--check", "/missing"]).fails(1, "/missing");
+    assert_eq!(told.out, "");
+}
+
+#[test]
+fn a_topic_that_has_anything_else_is_left_alone() {
+    let source = Place::new(Kind::Sqlite);
+    fill(&source);
+    let files = Files::new();
+    let path = files.path("t.ndjson");
+    source.run(&["export", "t", "--to", text(&path)]).ok();
+    for kind in KINDS {
+        let target = Place::new(kind);
+        target.feed(&["append", "t"], "{\"key\":\"a\",\"data\":1}\n").ok();
+        target.run(&["import", text(&path)]).fails(1, "t has other events than the file");
+        assert_eq!(target.run(&["read", "t"]).ok().json().len(), 1, "{kind:?}");
+    }
+    source.run(&["export", "none"]).fails(1, "no topic none");
+    source.run(&["export", "--prefix", "x"]).fails(1, "no such topic");
+    source.run(&["export"]).fails(2, "--all");
+    source.run(&["export", "none", "--to", text(&files.path("none"))]).fails(1, "");
+    let left: Vec<_> = std::fs::read_dir(files.0.path()).expect("a directory").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// An import that has written something and waits for the rest of its input.
+fn begun(target: &Place, input: &str) -> std::process::Child {
+    let mut command: Command = tidelog(&target.args(&["import"]));
+    let mut process = command.stdin(Stdio::piped()).spawn().expect("it runs");
+    let half = &input.as_bytes()[..input.len() / 2];
+    process.stdin.as_mut().expect("it is piped").write_all(half).expect("it reads");
+    let follow = target.args(&["tail", "-f", "-n", "1", "u"]);
+    let mut reader = Running(tidelog(&follow).spawn().expect("it runs"));
+    let mut lines = BufReader::new(reader.0.stdout.take().expect("it is piped")).lines();
+    assert!(lines.next().is_some_and(|line| line.is_ok()));
+    process
+}
+
+#[test]
+fn an_import_that_was_interrupted_or_killed_goes_on() {
+    let source = Place::new(Kind::Sqlite);
+    let many = (0..20_000).map(|n| format!("{{\"key\":\"k{}\",\"data\":{n}}}\n", n % 700));
+    source.feed(&["append", "u"], many.collect::<String>()).ok();
+    source.run(&["invalidate", "u", "17"]).ok();
+    let exported = source.run(&["export", "u"]).ok().out;
+    for kind in [Kind::Postgres, Kind::OnMemory, Kind::OnPostgres] {
+        for signal in [Signal::SIGINT, Signal::SIGKILL] {
+            let target = Place::new(kind);
+            let mut process = begun(&target, &exported);
+            let stdin = process.stdin.take();
+            kill(Pid::from_raw(process.id() as i32), signal).expect("it is there");
+            if signal == Signal::SIGINT {
+                let done = Done::of(process.wait_with_output().expect("it ends"));
+                done.fails(130, "the same command again goes on");
+            } else {
+                process.wait().expect("it ends");
+            }
+            drop(stdin);
+            let there = target.run(&["topics"]).ok().json();
+            assert!(there[0]["events"].as_u64().expect("a number") < 20_001);
+            target.feed(&["import"], &exported).ok();
+            let again = target.run(&["export", "u"]).ok().out;
+            assert_eq!(timeless(&again), timeless(&exported), "{kind:?} {signal}");
+        }
+    }
+}
