@@ -191,15 +191,14 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
         }
         Err(error) => failure = Some(error),
     }
-    let feed = feed.borrow();
-    let end = failure.or_else(|| feed.end());
+    let end = failure.or_else(|| feed.borrow().end());
     summary.complete = end.is_none();
     if end.as_ref().is_none_or(|failure| failure.exit != Exit::Unavailable) {
         summary.head = place.reader().head(&topic).await.ok().flatten().map(HeadJson::from);
     }
     drop(progress);
     show(args, &summary)?;
-    end.map_or(Ok(()), |failure| Err(feed.how_to_go_on(failure, resumable)))
+    end.map_or(Ok(()), |failure| Err(feed.borrow().how_to_go_on(failure, resumable)))
 }
 
 fn show(args: &ArgMatches, summary: &Summary) -> Result<(), Failure> {

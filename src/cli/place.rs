@@ -57,7 +57,7 @@ pub enum Place {
     /// A running service.
     Service(Client),
     /// A store of this process.
-    Local(Local),
+    Local(Box<Local>),
 }
 
 /// A store that this process has opened, and its writers.
@@ -89,7 +89,9 @@ impl Place {
                 let text = "--url and --store: topics are in the one or in the other";
                 Err(Failure::new(Exit::Usage, text))
             }
-            (_, Some(store)) => Local::open(store, missing).await.map(Self::Local),
+            (_, Some(store)) => {
+                Local::open(store, missing).await.map(|local| Self::Local(Box::new(local)))
+            }
             (url, None) => service(args, url).map(Self::Service),
         }
     }
@@ -112,9 +114,10 @@ impl Place {
     /// Ends what was opened.
     pub async fn close(self) {
         if let Self::Local(local) = self {
-            local.topics.drain().await;
-            drop(local.topics);
-            local.store.0.close().await;
+            let Local { store, topics, .. } = *local;
+            topics.drain().await;
+            drop(topics);
+            store.0.close().await;
         }
     }
 

@@ -99,7 +99,8 @@ impl Place {
 
     /// Whether a line is within the limits that a service would itself check.
     pub fn check(&self, line: &Submitted) -> Result<(), String> {
-        let Self::Local(Local { config, .. }) = self else { return Ok(()) };
+        let Self::Local(local) = self else { return Ok(()) };
+        let config = &local.config;
         let events: &Events = line.events();
         if events.len() > config.transaction_events_max {
             let max = config.transaction_events_max;
@@ -130,7 +131,7 @@ impl Local {
                 return Err(refused(error));
             }
         }
-        let mut command = move |line: Submitted| {
+        let command = move |line: Submitted| {
             let (Submitted::Event(events) | Submitted::Group(events)) = line;
             let line = producer.as_ref().map(number);
             if let Some(producer) = &mut producer {
@@ -138,7 +139,7 @@ impl Local {
             }
             Command::Write(Write { events, precondition: None, idempotency: None, producer: line })
         };
-        let chunks = lines.map(move |line| command(line)).ready_chunks(CHUNK_LINES).boxed_local();
+        let chunks = lines.map(command).ready_chunks(CHUNK_LINES).boxed_local();
         let outcomes = stream::unfold(Some((chunks, session)), async |open| {
             let (mut chunks, mut session) = open?;
             match session.submit(chunks.next().await?).await {
