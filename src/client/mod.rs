@@ -28,6 +28,29 @@
 //! # }
 //! ```
 //!
+//! A program that keeps its position at the service goes on where it was, whatever became of it:
+//!
+//! ```no_run
+//! use futures::StreamExt as _;
+//! use tidelog::client::Client;
+//! use tidelog::domain::{ConsumerName, TopicName};
+//!
+//! # async fn example() -> Result<(), tidelog::client::Error> {
+//! let consumers = Client::new("http://127.0.0.1:4810")?.consumers();
+//! let (orders, billing) = (TopicName::parse("orders")?, ConsumerName::parse("billing")?);
+//! if consumers.get(&orders, &billing).await?.is_none() {
+//!     consumers.put(&orders, &billing, None, None).await?;
+//! }
+//! let mut events = consumers.follow(&orders, &billing).await?;
+//! while let Some(read) = events.next().await {
+//!     let read = read?;
+//!     println!("{:?}", read.event.body);
+//!     consumers.put(&orders, &billing, Some(read.event.version.seq), None).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Not here: JSON (`wire/`), and any rule of the contract: the client asks, the service decides.
 
 mod connect;

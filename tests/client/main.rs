@@ -3,6 +3,7 @@
 //!
 //! Not here: what the reader reads; `tests/store` runs every guarantee through it.
 
+mod consumers;
 mod cuts;
 #[path = "../support/cutter.rs"]
 mod cutter;

@@ -42,6 +42,7 @@ on_every_backend!(
     clients_that_are_too_slow,
     a_store_that_is_lost_while_committing_leaves_the_outcome_unknown,
     a_store_that_is_away_or_read_only_is_told_as_such_without_its_words,
+    a_consumer_that_is_not_moved_is_told_what_is_certain,
     a_full_queue_is_told_as_such,
 );
 
@@ -488,6 +489,29 @@ async fn a_store_that_is_away_or_read_only_is_told_as_such_without_its_words(bac
     let server = broken(Broken::ReadOnly, impatient(backend)).await;
     let told = problem(server.json(EVENTS, EVENT), expect(503, "read-only")).await;
     assert!(!told.to_string().contains("SELECT"), "{told}");
+}
+
+async fn a_consumer_that_is_not_moved_is_told_what_is_certain(backend: &Backend) {
+    const CONSUMER: &str = "/v1/topics/t/consumers/c";
+    if backend.url == "memory:" {
+        return; // The topic has to be there before the store breaks.
+    }
+    let server = Server::start(backend.config()).await;
+    server.write("t", "k", "1").await;
+    drop(server);
+    for (how, status, code) in [
+        (Broken::Hangs, 504, "outcome-unknown"),
+        (Broken::Away, 503, "unavailable"),
+        (Broken::ReadOnly, 503, "read-only"),
+    ] {
+        let server = broken(how, impatient(backend)).await;
+        let put = server.request(Method::PUT, CONSUMER).body("{\"seq\":0}");
+        let put = put.header("Content-Type", "application/json");
+        let told = problem(put, expect(status, code)).await;
+        assert!(!told.to_string().contains("SELECT"), "{told}");
+        problem(server.request(Method::DELETE, CONSUMER), expect(status, code)).await;
+        problem(server.get(CONSUMER), expect(404, "consumer-not-found")).await;
+    }
 }
 
 async fn a_full_queue_is_told_as_such(backend: &Backend) {

@@ -95,6 +95,56 @@ async fn no_event_breaks_the_views_of_sqlite() {
     }
 }
 
+/// Topic `t` with four events; one consumer in the middle, one at the end, one before the first.
+async fn consume(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    for n in 0..4 {
+        server.write("t", "k", &n.to_string()).await;
+    }
+    for (name, seq) in [("middle", "1"), ("end", "3"), ("begin", "null")] {
+        let put = server.request(reqwest::Method::PUT, &format!("/v1/topics/t/consumers/{name}"));
+        let put = put.header("Content-Type", "application/json");
+        let answer = put.body(format!("{{\"seq\":{seq}}}")).send().await.expect("an answer");
+        assert_eq!(answer.status(), 201);
+    }
+}
+
+/// What the view of consumers shows of them, in order of name.
+const CONSUMERS: &str = "SELECT topic, consumer, seq, head_seq, lag_events, lag_seconds < 600,
+    lag_seconds > 0 OR waiting_since IS NULL, waiting_since IS NULL
+    FROM consumers ORDER BY consumer";
+
+#[tokio::test]
+async fn consumers_are_shown_with_their_lag() {
+    let backend = Backend::postgres();
+    consume(&backend).await;
+    let sql = CONSUMERS.replace("FROM consumers", "FROM tidelog.consumers");
+    let expected = "t|begin||3|4|t|t|f\nt|end|3|3|0|t|t|t\nt|middle|1|3|2|t|t|f";
+    assert_eq!(Cluster::shared().sql(&backend.url, &sql), expected);
+
+    let backend = Backend::sqlite();
+    consume(&backend).await;
+    let raw = open(&backend);
+    let mut statement = raw.prepare(CONSUMERS).expect("a view");
+    let row = |row: &rusqlite::Row<'_>| {
+        let text = |index: usize| {
+            row.get::<_, Value>(index).map(|value| match value {
+                Value::Null => String::new(),
+                Value::Integer(number) => number.to_string(),
+                Value::Text(text) => text,
+                other => format!("{other:?}"),
+            })
+        };
+        Ok((0..8).map(text).collect::<rusqlite::Result<Vec<_>>>()?.join("|"))
+    };
+    let rows: Vec<String> =
+        statement.query_map([], row).expect("rows").map(Result::unwrap).collect();
+    assert_eq!(rows, ["t|begin||3|4|1|1|0", "t|end|3|3|0|1|1|1", "t|middle|1|3|2|1|1|0"]);
+    let times = "SELECT recorded_at = waiting_since FROM consumers c JOIN events e
+        ON e.topic = c.topic AND e.seq = 2 WHERE consumer = 'middle'";
+    assert_eq!(raw.query_row(times, [], |row| row.get(0)), Ok(true));
+}
+
 #[tokio::test]
 async fn both_databases_have_the_same_views_with_the_same_columns() {
     let (lite, server) = (Backend::sqlite(), Backend::postgres());

@@ -1,5 +1,5 @@
 //! Clients that do everything a panel shows: events, duplicates, streams, transactions and their
-//! replays, invalidations, refusals of several kinds, reads; until they are told to stop. An
+//! replays, invalidations, refusals of several kinds, reads, a consumer; until they are told to stop. An
 //! outage of the store stops nobody.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -128,6 +128,10 @@ impl<'s> Load<'s> {
             for path in paths {
                 self.send(self.service.client.get(self.service.url(path))).await;
             }
+            // A consumer that handles one event and no more.
+            let path = self.service.url("/v1/topics/t0/consumers/slow");
+            let put = self.service.client.put(path).header("Content-Type", "application/json");
+            self.send(put.body("{\"seq\":0}")).await;
         }
     }
 }

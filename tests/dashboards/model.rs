@@ -31,7 +31,7 @@ const PROMQL: [&str; 17] = [
     "route",
 ];
 /// Labels that are named without a selector.
-const LABELS: [&str; 5] = ["job", "instance", "status", "use", "version"];
+const LABELS: [&str; 7] = ["job", "instance", "status", "use", "version", "topic", "consumer"];
 
 pub fn dashboard() -> Value {
     serde_json::from_str(&crate::text("tidelog.json")).expect("JSON")

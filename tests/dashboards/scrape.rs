@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 
+use crate::prometheus::promtool;
 use crate::service::Service;
 use crate::table;
 
@@ -17,6 +18,46 @@ async fn write_topics(service: &Service, from: usize, to: usize) {
         assert_eq!(status, Some(201), "topic {n}");
     });
     writes.buffer_unordered(64).collect::<Vec<()>>().await;
+}
+
+/// The series of a metric.
+fn of<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+    text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).collect()
+}
+
+#[tokio::test]
+async fn consumers_have_no_more_series_than_the_setting_says() {
+    let service = Service::start("memory:", &["--consumer-series-max", "3"]);
+    for n in 0..5 {
+        assert_eq!(service.write("t", "k", n).await, Some(201));
+    }
+    for n in 0..9 {
+        let put = service.client.put(service.url(&format!("/v1/topics/t/consumers/c{n}")));
+        let put = put.header("Content-Type", "application/json").body("{\"seq\":2}");
+        assert_eq!(put.send().await.expect("an answer").status(), 201);
+    }
+    let begin = service.client.put(service.url("/v1/topics/t/consumers/z"));
+    let begin = begin.header("Content-Type", "application/json").body("{\"seq\":null}");
+    assert_eq!(begin.send().await.expect("an answer").status(), 201);
+    // They are looked at every five seconds.
+    let other = "tidelog_consumer_lag_events{topic=\"(other)\",consumer=\"(other)\"} 5";
+    let seen = async {
+        loop {
+            let text = service.metrics().await;
+            if text.lines().any(|line| line == other) {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let text = tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it is seen");
+    table::check(&text, false);
+    let events = of(&text, "tidelog_consumer_lag_events");
+    let own =
+        (0..3).map(|n| format!("tidelog_consumer_lag_events{{topic=\"t\",consumer=\"c{n}\"}} 2"));
+    assert_eq!(events, own.chain([other.to_owned()]).collect::<Vec<_>>());
+    assert_eq!(of(&text, "tidelog_consumer_lag_seconds").len(), 4);
+    promtool(&["check", "metrics"], &text).expect("it is as Prometheus wants");
 }
 
 fn series(text: &str) -> usize {
