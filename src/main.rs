@@ -55,7 +55,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 fn serve(command: &ArgMatches) -> anyhow::Result<()> {
     let Loaded { config, .. } = load(command)?;
     telemetry::init(config.log_format, &config.log)?;
-    server::run(config)
+    let ended = server::run(config);
+    telemetry::flush();
+    ended
 }
 
 fn print_config(command: &ArgMatches) -> anyhow::Result<()> {
