@@ -29,9 +29,11 @@ use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::watched::Watched;
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
+use crate::telemetry;
 use crate::topic::{Settings, Topics, now};
 
-/// How often samples of histograms are put away: a scrape has to wait for those that are not.
+/// How often samples of histograms are put away, because a scrape has to wait for those that are not;
+/// and how often access lines are written.
 const UPKEEP: Duration = Duration::from_millis(250);
 /// How often callers are forgotten, the store is asked, and consumers are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
@@ -161,7 +163,6 @@ pub fn settings(config: &Config) -> Settings {
         topic_idle: config.topic_idle,
         keys_bytes_max: config.keys_bytes_max,
         unfolded_events_max: config.unfolded_events_max,
-        threads: 1,
     }
 }
 
@@ -213,6 +214,7 @@ async fn put_samples_away(metrics: PrometheusHandle) {
     loop {
         upkeep.tick().await;
         metrics.run_upkeep();
+        telemetry::flush();
     }
 }
 

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! scripts/bench                      # installs the peers, then all cases, three rounds
-//! cargo bench --bench throughput -- [CASE…] [--rounds N] [--percent N] [--json FILE] [--plot FILE]
+//! cargo bench --bench throughput -- [CASE…] [--subject NAME] [--rounds N] [--percent N] [--json FILE]
+//!                                       [--plot FILE]
 //! cargo bench --bench throughput -- --list
 //! ```
 //!
@@ -12,7 +13,7 @@
 //! machine hits all of them; tables show medians, and lowest to highest. Events have 200 bytes of
 //! data. Every write is durable where a subject can do that: PostgreSQL with fsync on, SQLite with
 //! synchronous=FULL. Client, service and database share the machine. `--percent` makes all loads
-//! smaller, for a quick look.
+//! smaller, for a quick look; `--subject` measures only those whose name has this in it.
 
 mod baseline;
 mod case;
@@ -38,18 +39,21 @@ struct Asked {
     cases: Vec<String>,
     rounds: usize,
     percent: usize,
+    subject: String,
     json: Option<PathBuf>,
     plot: Option<PathBuf>,
 }
 
 impl Asked {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Self {
-        let mut asked = Self { cases: Vec::new(), rounds: 3, percent: 100, json: None, plot: None };
+        let (cases, subject) = (Vec::new(), String::new());
+        let mut asked = Self { cases, rounds: 3, percent: 100, subject, json: None, plot: None };
         let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--rounds" => asked.rounds = number(arguments.next()).expect("--rounds NUMBER"),
                 "--percent" => asked.percent = number(arguments.next()).expect("--percent NUMBER"),
+                "--subject" => asked.subject = arguments.next().expect("--subject NAME"),
                 "--json" => asked.json = Some(arguments.next().expect("--json FILE").into()),
                 "--plot" => asked.plot = Some(arguments.next().expect("--plot FILE").into()),
                 "--bench" => {} // Cargo says so.
@@ -73,8 +77,9 @@ async fn all(asked: &Asked) -> Vec<Value> {
     let cluster = subject::cluster();
     let (percent, rounds) = (asked.percent, asked.rounds);
     let mut found = Vec::new();
-    for case in case::cases(percent).iter().filter(|case| asked.wants(case.name)) {
-        let results = case::run(case, &cluster, rounds).await;
+    for mut case in case::cases(percent).into_iter().filter(|case| asked.wants(case.name)) {
+        case.subjects.retain(|subject| subject.name().contains(&asked.subject));
+        let results = case::run(&case, &cluster, rounds).await;
         println!("{}", results.table());
         found.push(results.json());
     }

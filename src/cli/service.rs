@@ -13,7 +13,9 @@ use crate::{server, telemetry};
 pub fn serve(args: &ArgMatches) -> Result<(), Failure> {
     let Loaded { config, .. } = load(args)?;
     telemetry::init(config.log_format, &config.log).map_err(anyhow::Error::from)?;
-    Ok(server::run(config)?)
+    let ended = server::run(config);
+    telemetry::flush();
+    Ok(ended?)
 }
 
 /// Prints what is in force, or the template.

@@ -81,7 +81,8 @@ impl Form for Count {
     }
 }
 
-/// A number of threads, or `auto` for one per core.
+/// A number of threads, or `auto` for one for every two cores: clients, the database and reads need
+/// cores as well, and what one thread does for a topic crosses no others (`docs/decisions/`).
 pub(super) struct Threads;
 
 impl Form for Threads {
@@ -90,7 +91,8 @@ impl Form for Threads {
 
     fn parse(text: &str) -> Result<usize, String> {
         if text == "auto" {
-            return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            return Ok((cores / 2).max(1));
         }
         Count::parse(text).or_else(|_| not(text, "a whole number or \"auto\""))
     }

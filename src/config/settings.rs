@@ -23,7 +23,7 @@ settings! {
         /// Where events are kept: sqlite:PATH (relative to the working directory),
         /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or memory: (gone when the process ends).
         store: StoreUrl as Store = "sqlite:tidelog-data/tidelog.db";
-        /// Threads that serve HTTP. "auto" is one per core.
+        /// Threads that serve HTTP and write topics. "auto" is one for every two cores.
         workers: usize as Threads = "auto" in "1" to "1024";
         /// How long requests that are being served may take to finish once the service is told
         /// to stop.

@@ -52,8 +52,8 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Makes the writers; their actors start when they are needed. Must be called inside an actix
-    /// system.
+    /// Makes the writers. Their actors start when they are needed, on the thread that needs them:
+    /// what takes a topic here must be called on threads of an actix system.
     #[must_use]
     pub fn new(store: Arc<dyn EventSourceWriter>, settings: Settings) -> Self {
         Self { registry: Arc::new(Registry::new(store, settings)) }

@@ -159,6 +159,16 @@ impl Queue {
         self.submissions.get(self.planned).map(|submission| submission.admitted)
     }
 
+    /// Whether at least `count` commands are not planned yet.
+    pub(super) fn has_unplanned(&self, count: usize) -> bool {
+        let mut open = self.submissions.range(self.planned..);
+        let enough = open.try_fold(0, |sum, submission| {
+            let sum = sum + submission.commands.len() - submission.fates.len();
+            if sum < count { Ok(sum) } else { Err(()) }
+        });
+        enough.is_err()
+    }
+
     /// The commands that are not planned yet and that the rules will have to decide.
     pub(super) fn unplanned(&self) -> impl Iterator<Item = Next<'_>> {
         self.submissions.range(self.planned..).flat_map(|submission| {

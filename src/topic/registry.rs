@@ -1,4 +1,5 @@
-//! Which actor writes which topic: at most one in this process at a time.
+//! Which actor writes which topic: at most one in this process at a time. An actor lives on the
+//! thread that first asks for it, because every change of threads costs more than a whole decision.
 //!
 //! Invariants: an actor retires only while nobody holds a lease on it, so that no command is ever
 //! sent to an actor that is about to end; an actor that died (a bug) is replaced by the next
@@ -9,11 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Actor as _, Addr};
-use actix_rt::Arbiter;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::actor::TopicActor;
+use super::actor::{End, TopicActor};
 use super::admission::{Admission, TopicAdmission};
 use super::commits::Told;
 use super::settings::Settings;
@@ -30,7 +30,6 @@ pub(super) struct Registry {
     pub(super) quiet_folds: Arc<Semaphore>,
     pub(super) commits: Told,
     actors: Mutex<HashMap<TopicName, Entry>>,
-    arbiters: Vec<Arbiter>,
     started: AtomicUsize,
 }
 
@@ -51,20 +50,18 @@ pub(super) struct Lease {
 }
 
 impl Registry {
-    /// Must be called inside an actix system.
     pub(super) fn new(store: Arc<dyn EventSourceWriter>, settings: Settings) -> Self {
         let admission = Admission::new(
             settings.queue_events_max,
             settings.queue_bytes_max,
             settings.topic_queue_events_max,
         );
-        let arbiters = (0..settings.threads.max(1)).map(|_| Arbiter::new()).collect();
         let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
         let (quiet_folds, commits) = (Arc::new(Semaphore::new(1)), Told::default());
-        Self { store, settings, admission, quiet_folds, commits, actors, arbiters, started }
+        Self { store, settings, admission, quiet_folds, commits, actors, started }
     }
 
-    /// The topic's actor, started if need be.
+    /// The topic's actor, started on this thread, which must be one of an actix system, if need be.
     pub(super) fn lease(self: &Arc<Self>, topic: &TopicName) -> Lease {
         let mut actors = self.actors.lock();
         let entry = match actors.get(topic) {
@@ -87,13 +84,11 @@ impl Registry {
 
     fn start(self: &Arc<Self>, topic: &TopicName) -> Entry {
         let generation = self.started.fetch_add(1, Ordering::Relaxed);
-        let arbiter = &self.arbiters[generation % self.arbiters.len()];
         let (registry, name) = (Arc::downgrade(self), topic.clone());
         let (store, settings) = (Arc::clone(&self.store), self.settings.clone());
         let commits = self.commits.clone();
-        let addr = TopicActor::start_in_arbiter(&arbiter.handle(), move |_| {
-            TopicActor::new(name, generation, store, settings, registry, commits)
-        });
+        let actor = TopicActor::new(name, generation, store, settings, registry, commits);
+        let addr = actor.start();
         Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
     }
 
@@ -119,8 +114,8 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        for arbiter in &self.arbiters {
-            arbiter.stop();
+        for entry in self.actors.get_mut().values() {
+            entry.addr.do_send(End);
         }
     }
 }

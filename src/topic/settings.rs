@@ -25,8 +25,6 @@ pub struct Settings {
     pub keys_bytes_max: usize,
     /// Most events that a surface may be behind its topic before writing waits for it.
     pub unfolded_events_max: usize,
-    /// Threads that topic actors run on; at least 1.
-    pub threads: usize,
 }
 
 impl Default for Settings {
@@ -42,7 +40,6 @@ impl Default for Settings {
             topic_idle: Duration::from_secs(60),
             keys_bytes_max: 64 << 20,
             unfolded_events_max: 300_000,
-            threads: 1,
         }
     }
 }

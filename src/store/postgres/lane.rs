@@ -153,8 +153,8 @@ impl Lane {
     }
 
     /// Appends until no more batches can come.
-    pub(super) async fn run(mut self, first: Link) {
-        let mut link = Some(first);
+    pub(super) async fn run(mut self) {
+        let mut link = self.connect().await;
         while let Some(mut current) = link {
             let work = AssertUnwindSafe(self.work(&mut current)).catch_unwind().await;
             match work.unwrap_or_else(|_| End::Lost(unavailable(PANICKED))) {

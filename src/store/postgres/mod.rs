@@ -1,8 +1,9 @@
 //! The PostgreSQL store. Tables and views: `sql/postgres/`.
 //!
-//! Appends go over *lanes* (`lane.rs`), everything else over pools of connections: one for what
-//! writers look up, one for their folds, one for readers, one for moving consumers, so that none
-//! keeps another waiting. All of them live on a runtime of the store's own.
+//! Appends go over *lanes* (`lane.rs`), which live on the thread that appends first: an answer then
+//! crosses no threads on its way to the actor. Everything else goes over pools of connections: one
+//! for what writers look up, one for their folds, one for readers, one for moving consumers, so that
+//! none keeps another waiting. They live on a runtime of the store's own.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -41,7 +42,7 @@ use deadpool_postgres::{Object, Pool};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -92,10 +93,18 @@ pub struct PostgresStore {
     runtime: Option<Runtime>,
 }
 
+/// A lane, started on the runtime that first appends, and again should that one have ended.
 struct LaneHandle {
-    /// `None` once the store is closed.
-    jobs: Mutex<Option<UnboundedSender<Job>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    connector: Connector,
+    /// How long a statement may be under way.
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+enum State {
+    Resting,
+    Running(UnboundedSender<Job>, JoinHandle<()>),
+    Closed,
 }
 
 impl PostgresStore {
@@ -135,12 +144,15 @@ impl PostgresStore {
         lane.statement_timeout = config.statement_timeout.min(config.append_timeout);
         store.runtime = Some(runtime);
         start::prepare(&start).await?;
-        for _ in 0..config.lanes.max(1) {
-            let opened = Link::open(&lane).await;
-            let link = opened
-                .map_err(|error| OpenError::Unreachable(format!("{}: {error}", target.shown())))?;
-            store.lanes.push(LaneHandle::start(lane.clone(), config.append_timeout, link));
-        }
+        // Whether events can be written at all should be known now.
+        let opened = Link::open(&lane).await;
+        opened.map_err(|error| OpenError::Unreachable(format!("{}: {error}", target.shown())))?;
+        let resting = |_| LaneHandle {
+            connector: lane.clone(),
+            patience: config.append_timeout,
+            state: Mutex::new(State::Resting),
+        };
+        store.lanes = (0..config.lanes.max(1)).map(resting).collect();
         Ok(store)
     }
 
@@ -180,19 +192,32 @@ impl PostgresStore {
 }
 
 impl LaneHandle {
-    fn start(connector: Connector, patience: Duration, link: Link) -> Self {
+    /// Queues a job; gives it back where there is no runtime, or the lane is closed.
+    fn push(&self, job: Job) -> Result<(), Job> {
+        let mut state = self.state.lock();
+        let job = match &*state {
+            State::Closed => return Err(job),
+            State::Running(jobs, _) => match jobs.send(job) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused.0, // Its runtime has ended.
+            },
+            State::Resting => job,
+        };
+        let Ok(runtime) = Handle::try_current() else { return Err(job) };
         let (jobs, queue) = unbounded_channel();
-        let runtime = connector.runtime.clone();
-        let task =
-            runtime.spawn(async move { Lane::new(connector, patience, queue).run(link).await });
-        Self { jobs: Mutex::new(Some(jobs)), task: Mutex::new(Some(task)) }
+        jobs.send(job).map_err(|refused| refused.0)?;
+        let connector = Connector { runtime: runtime.clone(), ..self.connector.clone() };
+        let patience = self.patience;
+        let task = runtime.spawn(async move { Lane::new(connector, patience, queue).run().await });
+        *state = State::Running(jobs, task);
+        Ok(())
     }
 
-    /// Queues a job; gives it back once the lane is closed.
-    fn push(&self, job: Job) -> Result<(), Job> {
-        match &*self.jobs.lock() {
-            Some(jobs) => jobs.send(job).map_err(|error| error.0),
-            None => Err(job),
+    /// Takes no more jobs. The task ends once those that it has are answered.
+    fn close(&self) -> Option<JoinHandle<()>> {
+        match std::mem::replace(&mut *self.state.lock(), State::Closed) {
+            State::Running(_, task) => Some(task),
+            State::Resting | State::Closed => None,
         }
     }
 }
@@ -285,14 +310,9 @@ impl EventSourceWriter for PostgresStore {
         if let Some(hints) = self.hints.get() {
             hints.close();
         }
-        for lane in &self.lanes {
-            lane.jobs.lock().take();
-        }
-        for lane in &self.lanes {
-            let task = lane.task.lock().take();
-            if let Some(task) = task {
-                let _ = task.await; // A lane that panicked has ended as well.
-            }
+        let tasks: Vec<_> = self.lanes.iter().filter_map(LaneHandle::close).collect();
+        for task in tasks {
+            let _ = task.await; // One that went with its runtime has ended as well.
         }
         self.lookups.close();
         self.folds.close();

@@ -1,5 +1,6 @@
-//! Connections: each is opened, set up and driven on the store's own runtime, whichever thread
-//! asks for it, so that neither a busy nor a stopped HTTP worker can hold one up.
+//! Connections: each is opened, set up and driven on the runtime that its connector names, whichever
+//! thread asks for it: that of its lane, or the store's own, where neither a busy nor a stopped HTTP
+//! worker can hold it up.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext as _, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, SpawnHandle};
 use actix::{ActorFutureExt as _, WrapFuture as _};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -37,6 +37,10 @@ use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
 use folding::Folding;
 
+/// A small batch waits, and grows, while so many are in flight: the one that the store works on and
+/// the one that it finds next. More would only make more commits of the same events.
+const SMALL_IN_FLIGHT: usize = 2;
+
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -47,6 +51,11 @@ pub(super) struct Submit(pub(super) Submission);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Pump;
+
+/// Nobody can submit any more: end, whatever waits.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct End;
 
 /// What the actor is doing.
 enum Phase {
@@ -146,6 +155,14 @@ impl Handler<Pump> for TopicActor {
     }
 }
 
+impl Handler<End> for TopicActor {
+    type Result = ();
+
+    fn handle(&mut self, End: End, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
 impl TopicActor {
     pub(super) fn new(
         topic: TopicName,
@@ -224,6 +241,10 @@ impl TopicActor {
     fn may_plan(&mut self, ctx: &mut Context<Self>) -> bool {
         let max = if self.one_by_one > 0 { 1 } else { self.settings.commits_in_flight_max.max(1) };
         if self.in_flight.len() >= max || self.in_flight.back().is_some_and(Flight::bars) {
+            return false;
+        }
+        let worth_it = self.settings.batch_events_max / 4;
+        if self.in_flight.len() >= SMALL_IN_FLIGHT && !self.queue.has_unplanned(worth_it) {
             return false;
         }
         let full = self.memory.keys.bytes() > self.settings.keys_bytes_max

@@ -1,8 +1,10 @@
 //! Logging: readable lines on a terminal, JSON elsewhere, always on standard error. Panics are
 //! log lines too.
 //!
-//! Not here: metrics (`metrics.rs`), access lines (`http/`).
+//! Not here: metrics (`metrics.rs`), what access lines say (`http/`).
 //! Invariant: a standard error that is closed or full never stops the service.
+
+mod gathered;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -12,7 +14,10 @@ use std::thread;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub use gathered::flush;
 
 /// What libraries say of things that are told elsewhere or are nobody's business: bytes on a socket
 /// that are no HTTP, connections of a pool that were lost. Shown where the filter's own level is
@@ -76,8 +81,12 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let writer = match terminal {
+        true => BoxMakeWriter::new(io::stderr), // Somebody is watching.
+        false => BoxMakeWriter::new(gathered::Gathering),
+    };
     let lines = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_env_filter(parse_filter(filter)?)
         // Otherwise a failure to write is itself written to standard error, which panics.
         .log_internal_errors(false)
