@@ -30,6 +30,8 @@
 //!   where they share a database transaction.
 //! * **S11 hints.** What one instance tells through [`Hints`], the others that listen hear soon:
 //!   usually all of it, sometimes less, never anything else. Only the log is the truth.
+//! * **S12 keys.** `keys` leaves out no key that has an event up to the watermark (S9), however
+//!   many are written meanwhile, and names none that has no event.
 
 pub mod error;
 mod hints;
@@ -158,6 +160,17 @@ pub trait EventSourceWriter: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot answer now, or what it keeps makes no sense.
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError>;
+
+    /// Keys of the topic, those after `after`, in byte order, at most `limit` (S12).
+    ///
+    /// # Errors
+    /// When the store cannot answer now, or what it keeps makes no sense.
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError>;
 
     /// Commits a batch (S3, S4, S5, S7).
     ///

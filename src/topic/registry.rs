@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 
 use super::actor::TopicActor;
 use super::admission::{Admission, TopicAdmission};
+use super::budget::Budget;
 use super::commits::Told;
+use super::keys::Keys;
 use super::settings::Settings;
 use crate::domain::TopicName;
 use crate::metrics;
@@ -28,7 +30,10 @@ pub(super) struct Registry {
     pub(super) admission: Admission,
     /// Who folds because its topic is quiet holds a permit: one after the other.
     pub(super) quiet_folds: Arc<Semaphore>,
+    /// Who reads all keys of its topic holds a permit: one after the other.
+    pub(super) fillings: Arc<Semaphore>,
     pub(super) commits: Told,
+    keys: Arc<Budget>,
     actors: Mutex<HashMap<TopicName, Entry>>,
     arbiters: Vec<Arbiter>,
     started: AtomicUsize,
@@ -61,7 +66,20 @@ impl Registry {
         let arbiters = (0..settings.threads.max(1)).map(|_| Arbiter::new()).collect();
         let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
         let (quiet_folds, commits) = (Arc::new(Semaphore::new(1)), Told::default());
-        Self { store, settings, admission, quiet_folds, commits, actors, arbiters, started }
+        let keys = Budget::new(settings.keys_bytes_max, settings.keys_bytes_total_max);
+        let fillings = Arc::new(Semaphore::new(1));
+        Self {
+            store,
+            settings,
+            admission,
+            quiet_folds,
+            fillings,
+            commits,
+            keys,
+            actors,
+            arbiters,
+            started,
+        }
     }
 
     /// The topic's actor, started if need be.
@@ -91,8 +109,9 @@ impl Registry {
         let (registry, name) = (Arc::downgrade(self), topic.clone());
         let (store, settings) = (Arc::clone(&self.store), self.settings.clone());
         let commits = self.commits.clone();
+        let keys = Keys::new(self.keys.share(), None, false);
         let addr = TopicActor::start_in_arbiter(&arbiter.handle(), move |_| {
-            TopicActor::new(name, generation, store, settings, registry, commits)
+            TopicActor::new(name, generation, store, settings, registry, commits, keys)
         });
         Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
     }
