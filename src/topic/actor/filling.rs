@@ -46,8 +46,8 @@ impl TopicActor {
     ) {
         let Phase::Writing(writing) = &self.phase else { return };
         let (store, id, life) = (Arc::clone(&self.store), writing.id, self.life);
-        let page = async move { store.keys(id, after.as_ref(), PAGE).await };
-        ctx.spawn(page.into_actor(self).map(move |page, actor, ctx| {
+        let page = async move { (store.keys(id, after.as_ref(), PAGE).await, turn) };
+        ctx.spawn(page.into_actor(self).map(move |(page, turn), actor, ctx| {
             if actor.life != life {
                 return;
             }
