@@ -304,7 +304,7 @@ impl TopicActor {
         planner.seal(&mut batch);
         metrics::decided(began.elapsed());
         memory.batch_planned();
-        // Only here: what was looked up for a batch must stay until the batch is planned.
+        // Not earlier: what was looked up for a batch would have to be looked up again.
         memory.keys.sweep();
         self.one_by_one = self.one_by_one.saturating_sub(count);
 

@@ -44,7 +44,9 @@ impl TopicActor {
     }
 
     fn timer(&mut self, ctx: &mut Context<Self>) {
-        self.memory.keys.sweep(); // Others may need what this topic does not use.
+        if self.queue.is_empty() {
+            self.memory.keys.sweep(); // Others may need what this topic does not use.
+        }
         let quiet = self.progress.elapsed();
         match self.queue.oldest() {
             Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {
