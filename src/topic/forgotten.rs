@@ -92,13 +92,11 @@ impl Forgotten {
     /// Drops the filters. The next ones have to be worth twice as much.
     pub(super) fn give_up(&mut self) {
         let given_up = match self {
-            Self::Unknown { given_up, .. } => *given_up,
+            Self::Unknown { .. } => return,
             Self::Filling { given_up, .. } => *given_up + 1,
             Self::Known(_) => 1,
         };
-        if matches!(self, Self::Filling { .. }) {
-            metrics::key_filter("given_up");
-        }
+        metrics::key_filter("given_up");
         *self = Self::Unknown { misses: 0, given_up };
     }
 
