@@ -40,6 +40,9 @@ pub(super) struct Keys {
     /// The last fold that was planned will cover this; and how many keys were written since.
     planned: Option<Seq>,
     touched: usize,
+    /// Where the surface was when a sweep could not forget enough, because the rest was pinned:
+    /// no other can before it has moved.
+    in_vain: Option<Option<Seq>>,
     share: Share,
 }
 
@@ -54,6 +57,7 @@ impl Keys {
             fillings: 0,
             planned: folded,
             touched: 0,
+            in_vain: None,
             share,
         }
     }
@@ -205,10 +209,7 @@ impl Keys {
     }
 
     fn sweep_to(&mut self, max: usize) {
-        // A table that is full will be twice as large with the next key.
-        let full = self.states.len() + self.states.len() / 16 >= self.states.capacity();
-        let next = if full { self.table_bytes() } else { 0 };
-        if self.bytes() + next <= max {
+        if !self.has_too_much(max) || self.in_vain == Some(self.folded) {
             return;
         }
         let filters_max = self.filters_max(max);
@@ -218,6 +219,13 @@ impl Keys {
             self.forget(filters_max, |_| false);
         }
         self.forgotten.keep_to(filters_max);
+        self.in_vain = self.has_too_much(max).then_some(self.folded);
+    }
+
+    /// Whether memory is short, now or with the next keys: a table that is full doubles.
+    fn has_too_much(&self, max: usize) -> bool {
+        let full = self.states.len() + self.states.len() / 16 >= self.states.capacity();
+        self.bytes() + if full { self.table_bytes() } else { 0 } > max
     }
 
     fn forget(&mut self, filters_max: usize, mut keep: impl FnMut(&mut Remembered) -> bool) {
@@ -331,6 +339,9 @@ mod tests {
             assert_eq!(keys.get(&key(n)), (n > 49).then(|| state(n)), "key {n}");
             assert_eq!(keys.knows(&key(n)), n > 49, "key {n}");
         }
+        keys.folded_to(Seq(99));
+        keys.sweep_to(0);
+        assert_eq!(keys.bytes(), 0, "nothing is pinned any more");
     }
 
     #[test]
