@@ -162,6 +162,7 @@ pub fn settings(config: &Config) -> Settings {
         commits_in_flight_max: config.commits_in_flight_max,
         topic_idle: config.topic_idle,
         keys_bytes_max: config.keys_bytes_max,
+        keys_bytes_total_max: config.keys_bytes_total_max,
         unfolded_events_max: config.unfolded_events_max,
     }
 }

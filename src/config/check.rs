@@ -23,7 +23,7 @@ macro_rules! at_most {
     };
 }
 
-fn pairs(config: &Config) -> [AtMost; 6] {
+fn pairs(config: &Config) -> [AtMost; 7] {
     [
         at_most!(
             config,
@@ -54,6 +54,12 @@ fn pairs(config: &Config) -> [AtMost; 6] {
             event_bytes_max,
             queue_bytes_max,
             "a larger event would never be admitted"
+        ),
+        at_most!(
+            config,
+            keys_bytes_max,
+            keys_bytes_total_max,
+            "one topic cannot have more than all topics"
         ),
         at_most!(
             config,

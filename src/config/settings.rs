@@ -51,6 +51,9 @@ settings! {
         topic_idle: Duration as Time = "60s" in "1s" to "24h";
         /// Memory for what is known about keys, of each topic.
         keys_bytes_max: usize as Size = "64MiB" in "64KiB" to "64GiB";
+        /// The same for all topics together. Where it is short, topics that have more than an
+        /// equal share make room.
+        keys_bytes_total_max: usize as Size = "96MiB" in "64KiB" to "1024GiB";
         /// Most events that a surface may be behind its topic before writing waits for it.
         unfolded_events_max: usize as Count = "300000" in "1000" to "10000000";
     }

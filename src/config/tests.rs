@@ -74,6 +74,7 @@ fn companions(setting: &Setting) -> Vec<String> {
         ("event_bytes_max", "1KiB"),
         ("body_bytes_max", "1KiB"),
         ("live_topic_bytes_max", "64KiB"),
+        ("keys_bytes_max", "64KiB"),
         ("rate_limit", "5"),
     ];
     // What is largest of a pair stays at the default or above; the one under test is left alone.
@@ -83,6 +84,7 @@ fn companions(setting: &Setting) -> Vec<String> {
         ("topic_queue_events_max", "100000000"),
         ("body_bytes_max", "4GiB"),
         ("live_bytes_max", "1024GiB"),
+        ("keys_bytes_total_max", "1024GiB"),
     ];
     let larger: &[&str] = match setting.name {
         "transaction_events_max" => &["topic_queue_events_max", "queue_events_max"],
@@ -90,6 +92,7 @@ fn companions(setting: &Setting) -> Vec<String> {
         "event_bytes_max" => &["body_bytes_max", "queue_bytes_max"],
         "body_bytes_max" => &["queue_bytes_max"],
         "live_topic_bytes_max" => &["live_bytes_max"],
+        "keys_bytes_max" => &["keys_bytes_total_max"],
         _ => &[],
     };
     let raised = raised.into_iter().filter(|(name, _)| larger.contains(name));

@@ -266,6 +266,16 @@ pub fn keys_remembered(change: i64, bytes: i64) {
     HANDLES.remembered_bytes.increment(bytes as f64);
 }
 
+/// How much memory topic actors may use for keys, in bytes.
+pub fn keys_limit(bytes: usize) {
+    gauge!("tidelog_remembered_bytes_max").set(bytes as f64);
+}
+
+/// What became of the filling of a topic's filters.
+pub fn key_filter(outcome: &'static str) {
+    counter!("tidelog_key_filters_total", "outcome" => outcome).increment(1);
+}
+
 /// The number of events that a surface is behind its topic changed.
 pub fn unfolded(change: i64) {
     HANDLES.unfolded.increment(change as f64);

@@ -144,6 +144,8 @@ pub const METRICS: &[Metric] = &[
     row(Counter, "tidelog_keys_looked_up_total", "keys", &[], "Keys whose state the store was asked for."),
     row(Gauge, "tidelog_remembered_keys", "keys", &[], "Keys whose state topic actors hold in memory."),
     row(Gauge, "tidelog_remembered_bytes", "bytes", &[], "Memory for the states of keys, filters for forgotten ones included."),
+    row(Gauge, "tidelog_remembered_bytes_max", "bytes", &[], "Most memory for them: the setting keys_bytes_total_max."),
+    row(Counter, "tidelog_key_filters_total", "filters", &[label("outcome", &["filled", "given_up"])], "Topics whose keys were read from the store, so that new ones need no look-up; or whose filters were dropped, because memory was short or the store could not be read."),
     row(Gauge, "tidelog_unfolded_events", "events", &[], "Surface lag: topics' heads minus the watermarks of their folds, over all topic actors."),
     row(Counter, "tidelog_folded_events_total", "events", &[], "Events folded into surfaces."),
     row(Histogram, "tidelog_fold_duration_seconds", "seconds", &[], "Steps that bring a surface forward."),

@@ -4,6 +4,7 @@
 //! Invariant: one lock around everything, and every answer computed from the log itself.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -227,6 +228,20 @@ impl EventSourceWriter for MemoryStore {
         let log = topics.logs.get(topic.0 as usize);
         log.map(|log| log.facts(&wanted))
             .ok_or_else(|| StoreError::Corrupt(Cause::new("no topic has this id")))
+    }
+
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        let topics = self.topics.lock();
+        let log = topics.logs.get(topic.0 as usize);
+        let log = log.ok_or_else(|| StoreError::Corrupt(Cause::new("no topic has this id")))?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys = log.newest.range::<Key, _>((from, Bound::Unbounded));
+        Ok(keys.take(limit).map(|(key, _)| key.clone()).collect())
     }
 
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {

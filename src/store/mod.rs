@@ -34,6 +34,8 @@
 //!   forgotten; reads and appends do not move it. Of those who expect one revision at most one
 //!   succeeds, and no revision is given twice, whatever was forgotten in between. `NotMoved`
 //!   means that nothing was changed or ever will be.
+//! * **S13 keys.** `keys` leaves out no key that has an event up to the watermark (S9), however
+//!   many are written meanwhile, and names none that has no event.
 
 pub mod error;
 mod hints;
@@ -162,6 +164,17 @@ pub trait EventSourceWriter: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot answer now, or what it keeps makes no sense.
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError>;
+
+    /// Keys of the topic, those after `after`, in byte order, at most `limit` (S13).
+    ///
+    /// # Errors
+    /// When the store cannot answer now, or what it keeps makes no sense.
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError>;
 
     /// Commits a batch (S3, S4, S5, S7).
     ///

@@ -186,6 +186,15 @@ impl<S: EventSourceWriter> EventSourceWriter for Watched<S> {
         self.note(Side::Reading, self.store.facts(topic, wanted).await)
     }
 
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        self.note(Side::Reading, self.store.keys(topic, after, limit).await)
+    }
+
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
         let watch = Arc::clone(&self.watch);
         let append = self.store.append(batch);

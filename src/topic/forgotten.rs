@@ -1,55 +1,171 @@
-//! Which keys an actor has forgotten: Bloom filters, each twice as large as the one before, so
-//! that they fit topics of any size. No key that was added is ever denied.
+//! What is known of the keys that an actor does not remember: whether one of them was ever
+//! written. Bloom filters, each four times as large as the one before, so that they fit topics of
+//! any size. No key that was added is ever denied.
 //!
-//! Not here: the keys that are remembered.
+//! They are complete where the actor has seen the topic from its first event. Elsewhere they are
+//! filled from the store in the background, once enough look-ups have found nothing; what is
+//! forgotten meanwhile is added as well.
+//!
+//! Not here: the keys that are remembered (`keys.rs`), reading the store's (`actor/filling.rs`).
+//! Invariants: only complete filters say that a key is new; filters never grow beyond the memory
+//! that they are given, they are dropped instead.
 
+use ahash::RandomState;
 use fastbloom::BloomFilter;
 
 use crate::domain::Key;
+use crate::metrics;
 
-/// Keys of the first filter.
-const FIRST: usize = 1 << 16;
-/// How often a key that was not added is taken for one that was, in each filter.
+/// Keys of the first filter. Small, because ten thousand topics may each have one.
+const FIRST: usize = 1 << 8;
+/// Each filter takes two to the power of this times as many keys as the one before.
+const GROWTH: u32 = 2;
+/// How often a key that was not added is taken for one that was, in each filter: 13 bits a key.
 const FALSE_POSITIVES: f64 = 0.002;
-/// Most keys, about 18 bits each: beyond them every key is looked up.
-const KEYS_MAX: usize = 1 << 24;
+
+/// Look-ups that found nothing after which filters are worth being filled, besides one for every
+/// [`EVENTS_A_MISS`] events of the topic: a look-up costs as much as reading some keys.
+const MISSES: u64 = 1_000;
+const EVENTS_A_MISS: u64 = 64;
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Forgotten {
-    filters: Vec<BloomFilter>,
-    /// Keys that the newest filter still takes.
-    room: usize,
-    count: usize,
+pub(super) enum Forgotten {
+    /// Nothing is known: every key that is not remembered has to be looked up.
+    Unknown {
+        /// Look-ups that found nothing.
+        misses: u64,
+        /// How often the filters were too large.
+        given_up: u32,
+    },
+    /// Filters are being filled.
+    Filling {
+        filters: Filters,
+        /// Tells one filling from an earlier one.
+        number: u64,
+        given_up: u32,
+    },
+    /// Every key that was ever written is remembered, or in here.
+    Known(Filters),
 }
 
 impl Forgotten {
-    /// Adds a key.
-    pub(super) fn add(&mut self, key: &Key) {
-        if self.room == 0 {
-            let size = FIRST << self.filters.len();
-            self.filters.push(BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(size));
-            self.room = size;
+    /// Of a topic; `empty` says that it has no event.
+    pub(super) fn of(empty: bool) -> Self {
+        if empty {
+            Self::Known(Filters::default())
+        } else {
+            Self::Unknown { misses: 0, given_up: 0 }
         }
-        let newest = self.filters.last_mut().expect("there is room");
-        newest.insert(key.as_str());
-        self.room -= 1;
-        self.count += 1;
     }
 
-    /// Whether the key may have been added; `false` is certain.
-    pub(super) fn may_have(&self, key: &Key) -> bool {
-        self.filters.iter().any(|filter| filter.contains(key.as_str()))
+    /// Adds a key that is not remembered any more. The filters may take `max` bytes.
+    pub(super) fn add(&mut self, key: &Key, max: usize) {
+        let fits = match self {
+            Self::Unknown { .. } => true,
+            Self::Filling { filters, .. } | Self::Known(filters) => filters.add(key, max),
+        };
+        if !fits {
+            self.give_up();
+        }
+    }
+
+    /// Whether a key that is not remembered was certainly never written.
+    pub(super) fn is_new(&self, key: &Key) -> bool {
+        matches!(self, Self::Known(filters) if !filters.may_have(key))
     }
 
     /// Memory of the filters.
     pub(super) fn bytes(&self) -> usize {
-        self.filters.iter().map(|filter| filter.num_bits() / 8).sum()
+        match self {
+            Self::Unknown { .. } => 0,
+            Self::Filling { filters, .. } | Self::Known(filters) => filters.bytes,
+        }
     }
 
-    /// Whether the filters are still worth their memory.
-    pub(super) fn is_useful(&self) -> bool {
-        self.count < KEYS_MAX
+    /// Drops filters that take more than `max` bytes.
+    pub(super) fn keep_to(&mut self, max: usize) {
+        if self.bytes() > max {
+            self.give_up();
+        }
+    }
+
+    /// Drops the filters. The next ones have to be worth twice as much.
+    pub(super) fn give_up(&mut self) {
+        let given_up = match self {
+            Self::Unknown { .. } => return,
+            Self::Filling { given_up, .. } => *given_up + 1,
+            Self::Known(_) => 1,
+        };
+        metrics::key_filter("given_up");
+        *self = Self::Unknown { misses: 0, given_up };
+    }
+
+    /// So many keys were looked up that were never written.
+    pub(super) fn missed(&mut self, count: usize) {
+        if let Self::Unknown { misses, .. } = self {
+            *misses += count as u64;
+        }
+    }
+
+    /// Begins to fill filters under this number, if they are worth it for a topic with so many
+    /// events. Every key of the topic has to be remembered or be in the store's surface.
+    pub(super) fn fill(&mut self, events: u64, number: u64) -> bool {
+        let &mut Self::Unknown { misses, given_up } = self else { return false };
+        if misses < (MISSES + events / EVENTS_A_MISS) << given_up.min(32) {
+            return false;
+        }
+        *self = Self::Filling { filters: Filters::default(), number, given_up };
+        true
+    }
+
+    /// Whether the filling of this number goes on.
+    pub(super) fn is_filling(&self, wanted: u64) -> bool {
+        matches!(self, Self::Filling { number, .. } if *number == wanted)
+    }
+
+    /// All keys of the store's surface have been added.
+    pub(super) fn filled(&mut self) {
+        if let Self::Filling { filters, .. } = self {
+            metrics::key_filter("filled");
+            *self = Self::Known(std::mem::take(filters));
+        }
+    }
+}
+
+/// The filters.
+#[derive(Default)]
+pub(super) struct Filters {
+    filters: Vec<BloomFilter>,
+    /// One hash of a key for all filters.
+    hasher: RandomState,
+    /// Keys that the newest filter still takes.
+    room: usize,
+    bytes: usize,
+}
+
+impl Filters {
+    /// `false` where there is no room for the key, and may be none for more memory.
+    fn add(&mut self, key: &Key, max: usize) -> bool {
+        if self.room == 0 {
+            let size = FIRST << (GROWTH as usize * self.filters.len());
+            let filter = BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(size);
+            let bytes = self.bytes + filter.num_bits() / 8;
+            if bytes > max {
+                return false; // Nothing has been written to its memory, so nobody has given it.
+            }
+            self.filters.push(filter);
+            (self.room, self.bytes) = (size, bytes);
+        }
+        let newest = self.filters.last_mut().expect("there is room");
+        newest.insert_hash(self.hasher.hash_one(key.as_str()));
+        self.room -= 1;
+        true
+    }
+
+    /// Whether the key may have been added; `false` is certain.
+    fn may_have(&self, key: &Key) -> bool {
+        let hash = self.hasher.hash_one(key.as_str());
+        self.filters.iter().rev().any(|filter| filter.contains_hash(hash))
     }
 }
 
@@ -57,13 +173,53 @@ impl Forgotten {
 mod tests {
     use super::*;
 
+    fn key(n: usize) -> Key {
+        Key::parse(format!("key-{n}").into()).expect("a key")
+    }
+
     #[test]
     fn what_was_added_is_never_denied_and_little_else_is_claimed() {
-        let key = |n: usize| Key::parse(format!("key-{n}").into()).expect("a key");
-        let mut forgotten = Forgotten::default();
-        (0..FIRST * 4).for_each(|n| forgotten.add(&key(n)));
-        assert!((0..FIRST * 4).all(|n| forgotten.may_have(&key(n))));
-        let wrong = (FIRST * 4..FIRST * 5).filter(|n| forgotten.may_have(&key(*n))).count();
-        assert!(wrong < FIRST / 50, "{wrong} of {FIRST}");
+        const ADDED: usize = 300_000;
+        let mut filters = Filters::default();
+        assert!((0..ADDED).all(|n| filters.add(&key(n), usize::MAX)));
+        assert!((0..ADDED).all(|n| filters.may_have(&key(n))));
+        let wrong = (ADDED..ADDED * 2).filter(|n| filters.may_have(&key(*n))).count();
+        assert!(wrong < ADDED / 50, "{wrong} of {ADDED}");
+        assert!(filters.bytes < ADDED * 8, "{} bytes", filters.bytes);
+    }
+
+    #[test]
+    fn filters_are_dropped_rather_than_that_they_take_too_much() {
+        let max = 3_000;
+        let mut forgotten = Forgotten::of(true);
+        let mut most = 0;
+        for n in 0..FIRST * 10 {
+            forgotten.add(&key(n), max);
+            most = most.max(forgotten.bytes());
+        }
+        assert!(most > 0 && most <= max, "{most}");
+        assert_eq!(forgotten.bytes(), 0);
+        assert!((0..FIRST * 20).all(|n| !forgotten.is_new(&key(n))), "nothing is known");
+    }
+
+    #[test]
+    fn filling_begins_when_it_is_worth_it_and_twice_as_late_after_it_was_in_vain() {
+        let mut forgotten = Forgotten::of(false);
+        let events = 64_000;
+        let worth = MISSES as usize + 1_000;
+        forgotten.missed(worth - 1);
+        assert!(!forgotten.fill(events, 1));
+        forgotten.missed(1);
+        assert!(forgotten.fill(events, 1) && forgotten.is_filling(1) && !forgotten.is_filling(0));
+        assert!(!forgotten.is_new(&key(1)), "not before all keys are there");
+        forgotten.give_up();
+        assert!(!forgotten.is_filling(1));
+        forgotten.missed(worth * 2 - 1);
+        assert!(!forgotten.fill(events, 2));
+        forgotten.missed(1);
+        assert!(forgotten.fill(events, 2));
+        forgotten.add(&key(1), usize::MAX);
+        forgotten.filled();
+        assert!(!forgotten.is_new(&key(1)) && forgotten.is_new(&key(2)));
     }
 }

@@ -5,22 +5,19 @@
 //! a cache, forgotten by second chance when memory is short; the store can be asked again.
 //!
 //! Keys never seen are the common case in loading, and a look-up of each would cost more than
-//! writing it. So a topic whose every key was seen by this actor leaves the forgotten ones in a
-//! Bloom filter (`forgotten.rs`): what is in neither was never written.
+//! writing it. So what is forgotten leaves a trace in a filter (`forgotten.rs`): what is neither
+//! remembered nor in a complete filter was never written.
 //!
-//! Not here: when to fold, the rules.
+//! Not here: when to fold, the rules, how much memory there is (`budget.rs`).
 
 use std::collections::HashMap;
 
 use ahash::RandomState;
 
+use super::budget::Share;
 use super::forgotten::Forgotten;
 use crate::domain::{Key, KeyState, Seq};
-use crate::metrics;
 use crate::store::Touched;
-
-/// Memory that one key takes besides its own bytes: its entry, and the map's spare room.
-const ENTRY_BYTES: usize = 192;
 
 struct Remembered {
     state: KeyState,
@@ -34,31 +31,40 @@ struct Remembered {
 /// The states of keys, as of the planned head.
 pub(super) struct Keys {
     states: HashMap<Key, Remembered, RandomState>,
-    bytes: usize,
+    /// Memory of the keys' own bytes.
+    text: usize,
     /// The surface of the store is exact up to here.
     folded: Option<Seq>,
-    /// Which keys were forgotten since the topic was empty; `None` where that is not known.
-    forgotten: Option<Forgotten>,
+    forgotten: Forgotten,
+    fillings: u64,
     /// The last fold that was planned will cover this; and how many keys were written since.
     planned: Option<Seq>,
     touched: usize,
-    /// How many keys, and how much memory, the metrics have been told of.
-    reported: (usize, usize),
+    /// Where the surface was when a sweep could not forget enough, because the rest was pinned:
+    /// no other can before it has moved.
+    in_vain: Option<Option<Seq>>,
+    share: Share,
 }
 
 impl Keys {
     /// Begins with nothing but the store's surface. `empty` says that the topic has no event.
-    pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
-        let forgotten = empty.then(Forgotten::default);
+    pub(super) fn new(share: Share, folded: Option<Seq>, empty: bool) -> Self {
         Self {
             states: HashMap::default(),
-            bytes: 0,
+            text: 0,
             folded,
-            forgotten,
+            forgotten: Forgotten::of(empty),
+            fillings: 0,
             planned: folded,
             touched: 0,
-            reported: (0, 0),
+            in_vain: None,
+            share,
         }
+    }
+
+    /// The same of a topic that begins again.
+    pub(super) fn renewed(&self, folded: Option<Seq>, empty: bool) -> Self {
+        Self::new(self.share.again(), folded, empty)
     }
 
     /// Whether [`Self::get`] has an answer. A key that is certainly new is remembered as such, so
@@ -67,16 +73,11 @@ impl Keys {
         if self.states.contains_key(key) {
             return true;
         }
-        let new = self.is_new(key);
+        let new = self.forgotten.is_new(key);
         if new {
             self.set(key, KeyState::default());
         }
         new
-    }
-
-    /// Whether the key was certainly never written.
-    fn is_new(&self, key: &Key) -> bool {
-        self.forgotten.as_ref().is_some_and(|forgotten| !forgotten.may_have(key))
     }
 
     /// The state of a key; `None` where the store has to be asked.
@@ -84,6 +85,16 @@ impl Keys {
         let remembered = self.states.get_mut(key)?;
         remembered.used = true;
         Some(remembered.state)
+    }
+
+    /// Takes in what the store says of keys.
+    pub(super) fn learn<'a>(&mut self, states: impl Iterator<Item = (&'a Key, KeyState)>) {
+        let mut missed = 0;
+        for (key, state) in states {
+            missed += usize::from(state.newest.is_none());
+            self.set(key, state);
+        }
+        self.forgotten.missed(missed);
     }
 
     /// Remembers the state of a key, be it new or what the store has said.
@@ -95,7 +106,7 @@ impl Keys {
             remembered.state = state;
             return;
         }
-        self.bytes += ENTRY_BYTES + key.as_str().len();
+        self.text += text_bytes(key);
         self.touched += usize::from(state.newest > self.planned);
         let remembered = Remembered { state, first: state.newest, used: false };
         self.states.insert(key.detached(), remembered);
@@ -116,7 +127,8 @@ impl Keys {
                 continue;
             };
             let list = if *first > self.folded { &mut touched.new } else { &mut touched.known };
-            list.push((key.clone(), newest));
+            // A clone would make the key's memory a shared one, which takes more, for good.
+            list.push((key.detached(), newest));
         }
         touched
     }
@@ -132,65 +144,148 @@ impl Keys {
         self.folded
     }
 
-    /// Memory in use.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Keys fell back to earlier events, only the store knows to which: all are forgotten, and the
+    /// surface has to be brought forward before any is looked up.
+    pub(super) fn fell_back(&mut self) {
+        let max = self.filters_max(self.share.allowed());
+        for (key, remembered) in &self.states {
+            if remembered.state.newest.is_some() {
+                self.forgotten.add(key, max);
+            }
+        }
+        (self.states, self.text) = (HashMap::default(), 0);
+        (self.planned, self.touched) = (self.folded, 0);
+        self.report();
     }
 
-    /// Forgets so much that at most `max` bytes are left, if not more are pinned: first what
-    /// was not asked for since the last sweep, then all that may be forgotten.
-    pub(super) fn sweep(&mut self, max: usize) {
+    /// Begins to fill filters, if they are worth it for a topic with so many events, and says
+    /// under which number. The surface has to be forward: every key is in it, or pinned.
+    pub(super) fn fill(&mut self, events: u64) -> Option<u64> {
+        self.fillings += 1;
+        self.forgotten.fill(events, self.fillings).then_some(self.fillings)
+    }
+
+    /// Adds keys of the store's surface, of which `last` says that there are no more; `false`
+    /// where this filling is over.
+    pub(super) fn filled(&mut self, number: u64, keys: &[Key], last: bool) -> bool {
+        if !self.forgotten.is_filling(number) {
+            return false;
+        }
+        let max = self.filters_max(self.share.allowed());
+        keys.iter().for_each(|key| self.forgotten.add(key, max));
         self.report();
-        if self.bytes <= max {
+        if !self.forgotten.is_filling(number) {
+            return false;
+        }
+        if last {
+            self.forgotten.filled();
+        }
+        !last
+    }
+
+    /// The store cannot be read.
+    pub(super) fn not_filled(&mut self, number: u64) {
+        if self.forgotten.is_filling(number) {
+            self.forgotten.give_up();
+        }
+    }
+
+    /// Whether the topic has more memory than it may have.
+    pub(super) fn is_over(&self) -> bool {
+        self.bytes() > self.share.allowed()
+    }
+
+    /// Whether the topic has so much that others may need some of it.
+    pub(super) fn is_large(&self) -> bool {
+        self.share.is_large()
+    }
+
+    /// Forgets so much that the topic keeps to its memory, if not more is pinned: first what was
+    /// not asked for since the last sweep, then all that may be forgotten, at last the filters.
+    pub(super) fn sweep(&mut self) {
+        self.report();
+        self.sweep_to(self.share.allowed());
+        self.report();
+    }
+
+    fn sweep_to(&mut self, max: usize) {
+        if !self.has_too_much(max) || self.in_vain == Some(self.folded) {
             return;
         }
-        self.forget(|remembered| std::mem::take(&mut remembered.used));
-        if self.bytes > max / 4 * 3 {
-            self.forget(|_| false);
+        let filters_max = self.filters_max(max);
+        self.forget(filters_max, |remembered| std::mem::take(&mut remembered.used));
+        let filters = self.forgotten.bytes();
+        if self.bytes() > filters + max.saturating_sub(filters) / 4 * 3 {
+            self.forget(filters_max, |_| false);
         }
+        self.forgotten.keep_to(filters_max);
+        self.in_vain = self.has_too_much(max).then_some(self.folded);
     }
 
-    fn forget(&mut self, mut keep: impl FnMut(&mut Remembered) -> bool) {
-        let folded = self.folded;
+    /// Whether memory is short, now or with the next keys: a table that is full doubles.
+    fn has_too_much(&self, max: usize) -> bool {
+        let full = self.states.len() + self.states.len() / 16 >= self.states.capacity();
+        self.bytes() + if full { self.table_bytes() } else { 0 } > max
+    }
+
+    fn forget(&mut self, filters_max: usize, mut keep: impl FnMut(&mut Remembered) -> bool) {
+        let (folded, forgotten) = (self.folded, &mut self.forgotten);
         let mut freed = 0;
-        let mut forgotten = self.forgotten.take();
         self.states.retain(|key, remembered| {
             if remembered.state.newest > folded || keep(remembered) {
                 return true;
             }
-            freed += ENTRY_BYTES + key.as_str().len();
-            if let (Some(forgotten), Some(_)) = (&mut forgotten, remembered.state.newest) {
-                forgotten.add(key);
+            freed += text_bytes(key);
+            if remembered.state.newest.is_some() {
+                forgotten.add(key, filters_max);
             }
             false
         });
-        self.bytes -= freed;
-        self.forgotten = forgotten.filter(Forgotten::is_useful);
+        self.text -= freed;
+        let count = self.states.len();
+        self.states.shrink_to(count + count / 4);
+    }
+
+    /// Filters serve many more keys than the states of keys would in the same memory. But those
+    /// that have to be remembered need some.
+    fn filters_max(&self, max: usize) -> usize {
+        max / 4 * 3
+    }
+
+    /// Memory in use, filters included.
+    fn bytes(&self) -> usize {
+        self.table_bytes() + self.text + self.forgotten.bytes()
+    }
+
+    /// A table has room for a power of two, uses seven eighths of it, and a byte more for each.
+    fn table_bytes(&self) -> usize {
+        let places = (self.states.capacity() * 8 / 7).next_power_of_two();
+        let place = size_of::<(Key, Remembered)>() + 1;
+        if self.states.capacity() == 0 { 0 } else { places * place }
     }
 
     fn report(&mut self) {
-        let filters = self.forgotten.as_ref().map_or(0, Forgotten::bytes);
-        self.report_as((self.states.len(), self.bytes + filters));
-    }
-
-    fn report_as(&mut self, now: (usize, usize)) {
-        let before = std::mem::replace(&mut self.reported, now);
-        metrics::keys_remembered(now.0 as i64 - before.0 as i64, now.1 as i64 - before.1 as i64);
+        self.share.report(self.states.len(), self.bytes());
     }
 }
 
-impl Drop for Keys {
-    fn drop(&mut self) {
-        self.report_as((0, 0));
-    }
+/// Memory of a key's own bytes, as the system's allocator gives it: a length before it, and all
+/// in steps of 16.
+fn text_bytes(key: &Key) -> usize {
+    (key.as_str().len() + 8).next_multiple_of(16).max(32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topic::budget::Budget;
 
     fn key(n: u64) -> Key {
         Key::parse(format!("key-{n}").into()).expect("a key")
+    }
+
+    fn keys(folded: Option<Seq>, empty: bool) -> Keys {
+        Keys::new(Budget::new(usize::MAX, usize::MAX).share(), folded, empty)
     }
 
     fn state(seq: u64) -> KeyState {
@@ -199,33 +294,59 @@ mod tests {
 
     #[test]
     fn a_topic_that_began_empty_needs_no_store_for_keys_never_seen() {
-        let mut keys = Keys::new(None, true);
+        let mut keys = keys(None, true);
         assert!(keys.knows(&key(1)));
         assert_eq!(keys.get(&key(1)), Some(KeyState::default()));
-        keys.set(&key(1), state(0));
-        keys.folded_to(Seq(0));
-        keys.sweep(0);
+        (0..100).for_each(|n| keys.set(&key(n), state(n)));
+        keys.folded_to(Seq(99));
+        keys.sweep_to(2_000);
+        assert!(keys.bytes() <= 2_000 && keys.forgotten.bytes() > 0, "{}", keys.bytes());
+        assert!((2..100).all(|n| !keys.knows(&key(n))), "forgotten, but not that they were there");
+        assert!(keys.knows(&key(100)), "this was never there");
+        assert_eq!(keys.get(&key(100)), Some(KeyState::default()));
+        keys.sweep_to(0);
         assert_eq!(keys.bytes(), 0);
-        assert!(!keys.knows(&key(1)), "forgotten, but not that it was there");
-        assert!(keys.knows(&key(2)), "this was never there");
-        assert_eq!(keys.get(&key(2)), Some(KeyState::default()));
+        assert!(!keys.knows(&key(101)), "there is no memory to know it");
+    }
+
+    #[test]
+    fn what_falls_back_or_is_forgotten_while_filters_are_filled_is_in_them() {
+        let mut keys = keys(Some(Seq(9)), false);
+        let missing: Vec<_> = (1000..3000).map(key).collect();
+        keys.learn(missing.iter().map(|key| (key, KeyState::default())));
+        let number = keys.fill(10).expect("it is worth it");
+        assert_eq!(keys.fill(10), None, "once is enough");
+        (0..10).for_each(|n| keys.set(&key(n), state(n + 10)));
+        keys.folded_to(Seq(14));
+        keys.sweep_to(4_000);
+        keys.fell_back();
+        assert!(keys.filled(number, &[key(100)], false), "there is more");
+        assert!(!keys.knows(&key(2000)), "not before the end");
+        assert!(!keys.filled(number, &[key(101)], true));
+        for known in (0..10).chain([100, 101]) {
+            assert!(!keys.knows(&key(known)), "key {known}");
+        }
+        assert!(keys.knows(&key(2000)));
     }
 
     #[test]
     fn what_is_not_folded_is_never_forgotten() {
-        let mut keys = Keys::new(None, true);
+        let mut keys = keys(None, true);
         (0..100).for_each(|n| keys.set(&key(n), state(n)));
         keys.folded_to(Seq(49));
-        keys.sweep(0);
+        keys.sweep_to(0);
         for n in 0..100 {
             assert_eq!(keys.get(&key(n)), (n > 49).then(|| state(n)), "key {n}");
             assert_eq!(keys.knows(&key(n)), n > 49, "key {n}");
         }
+        keys.folded_to(Seq(99));
+        keys.sweep_to(0);
+        assert_eq!(keys.bytes(), 0, "nothing is pinned any more");
     }
 
     #[test]
     fn the_next_fold_gets_what_was_written_since_the_last_and_nothing_else() {
-        let mut keys = Keys::new(Some(Seq(9)), false);
+        let mut keys = keys(Some(Seq(9)), false);
         keys.set(&key(1), state(4)); // Said by the store.
         keys.set(&key(2), state(7));
         keys.set(&key(3), KeyState::default());
@@ -246,13 +367,13 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_survives_what_was_not() {
-        let mut keys = Keys::new(Some(Seq(99)), false);
+        let mut keys = keys(Some(Seq(99)), false);
         (0..100).for_each(|n| keys.set(&key(n), state(n)));
         assert_eq!(keys.get(&key(7)), Some(state(7)));
-        keys.sweep(keys.bytes() - 1);
+        keys.sweep_to(keys.bytes() - 1);
         assert!(keys.knows(&key(7)));
         assert!(!keys.knows(&key(8)));
-        keys.sweep(keys.bytes() - 1);
+        keys.sweep_to(keys.bytes() - 1);
         assert!(!keys.knows(&key(7)), "one second chance, not more");
     }
 
@@ -260,7 +381,7 @@ mod tests {
     fn a_key_does_not_keep_the_buffer_of_its_request_alive() {
         let request = bytestring::ByteString::from("key".repeat(1000));
         let shared = Key::parse(request.slice_ref(&request[..3])).expect("a key");
-        let mut keys = Keys::new(None, true);
+        let mut keys = keys(None, true);
         keys.set(&shared, state(0));
         let kept = keys.states.keys().next().expect("one key");
         assert_ne!(kept.as_str().as_ptr(), shared.as_str().as_ptr());

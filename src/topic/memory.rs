@@ -48,15 +48,20 @@ pub(super) enum Gathered {
 }
 
 impl Memory {
-    pub(super) fn new(folded: Option<Seq>, empty: bool) -> Self {
+    pub(super) fn new(keys: Keys) -> Self {
         Self {
-            keys: Keys::new(folded, empty),
+            keys,
             producers: HashMap::new(),
             planned: HashMap::new(),
             looked_up: HashMap::new(),
             replays: HashMap::new(),
             targets: HashMap::new(),
         }
+    }
+
+    /// Begins again, with nothing but the store's surface. `empty` says that the topic has no event.
+    pub(super) fn renew(&mut self, folded: Option<Seq>, empty: bool) {
+        *self = Self::new(self.keys.renewed(folded, empty));
     }
 
     /// Looks at the commands that wait: how many make the next batch, and what has to be known
@@ -82,7 +87,7 @@ impl Memory {
 
     /// Takes in what the store has said.
     pub(super) fn learn(&mut self, wanted: Wanted, facts: Facts) {
-        wanted.keys.iter().zip(facts.keys).for_each(|(key, state)| self.keys.set(key, state));
+        self.keys.learn(wanted.keys.iter().zip(facts.keys));
         self.targets = wanted.targets.into_iter().zip(facts.targets).collect();
         self.looked_up.extend(wanted.idempotency.into_iter().zip(facts.idempotency));
         self.producers.extend(wanted.producers.into_iter().zip(facts.producers));

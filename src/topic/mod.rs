@@ -14,6 +14,7 @@
 
 mod actor;
 mod admission;
+mod budget;
 mod commits;
 mod consumers;
 mod flight;

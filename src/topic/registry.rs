@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 
 use super::actor::{End, TopicActor};
 use super::admission::{Admission, TopicAdmission};
+use super::budget::Budget;
 use super::commits::Told;
+use super::keys::Keys;
 use super::settings::Settings;
 use crate::domain::TopicName;
 use crate::metrics;
@@ -28,7 +30,10 @@ pub(super) struct Registry {
     pub(super) admission: Admission,
     /// Who folds because its topic is quiet holds a permit: one after the other.
     pub(super) quiet_folds: Arc<Semaphore>,
+    /// Who reads all keys of its topic holds a permit: one after the other.
+    pub(super) fillings: Arc<Semaphore>,
     pub(super) commits: Told,
+    keys: Arc<Budget>,
     actors: Mutex<HashMap<TopicName, Entry>>,
     started: AtomicUsize,
 }
@@ -58,7 +63,9 @@ impl Registry {
         );
         let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
         let (quiet_folds, commits) = (Arc::new(Semaphore::new(1)), Told::default());
-        Self { store, settings, admission, quiet_folds, commits, actors, started }
+        let keys = Budget::new(settings.keys_bytes_max, settings.keys_bytes_total_max);
+        let fillings = Arc::new(Semaphore::new(1));
+        Self { store, settings, admission, quiet_folds, fillings, commits, keys, actors, started }
     }
 
     /// The topic's actor, started on this thread, which must be one of an actix system, if need be.
@@ -87,7 +94,8 @@ impl Registry {
         let (registry, name) = (Arc::downgrade(self), topic.clone());
         let (store, settings) = (Arc::clone(&self.store), self.settings.clone());
         let commits = self.commits.clone();
-        let actor = TopicActor::new(name, generation, store, settings, registry, commits);
+        let keys = Keys::new(self.keys.share(), None, false);
+        let actor = TopicActor::new(name, generation, store, settings, registry, commits, keys);
         let addr = actor.start();
         Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
     }

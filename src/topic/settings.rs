@@ -21,8 +21,10 @@ pub struct Settings {
     pub commits_in_flight_max: usize,
     /// An actor without work for this long ends.
     pub topic_idle: Duration,
-    /// Memory for the states of keys, per topic.
+    /// Memory for what is known about keys, per topic.
     pub keys_bytes_max: usize,
+    /// The same for all topics together.
+    pub keys_bytes_total_max: usize,
     /// Most events that a surface may be behind its topic before writing waits for it.
     pub unfolded_events_max: usize,
 }
@@ -39,6 +41,7 @@ impl Default for Settings {
             commits_in_flight_max: 4,
             topic_idle: Duration::from_secs(60),
             keys_bytes_max: 64 << 20,
+            keys_bytes_total_max: 96 << 20,
             unfolded_events_max: 300_000,
         }
     }

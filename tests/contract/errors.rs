@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use tidelog::config::{Access, Config, Token, TopicPattern};
 use tidelog::domain::{
-    Batch, ConsumerName, Move, Moved, Revision, Seq, Timestamp, TopicId, TopicName,
+    Batch, ConsumerName, Key, Move, Moved, Revision, Seq, Timestamp, TopicId, TopicName,
 };
 use tidelog::store::{
     AppendError, Cause, EventSourceWriter, Facts, MoveError, Opened, StoreError, Touched, Wanted,
@@ -423,6 +423,15 @@ impl EventSourceWriter for BrokenStore {
 
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
         self.1.facts(topic, wanted).await
+    }
+
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        self.1.keys(topic, after, limit).await
     }
 
     fn append(&self, _: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {

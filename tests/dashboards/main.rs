@@ -12,6 +12,7 @@ mod plain;
 mod postgres;
 mod prometheus;
 mod scrape;
+#[path = "../support/program.rs"]
 mod service;
 mod table;
 

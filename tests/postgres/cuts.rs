@@ -86,6 +86,8 @@ async fn a_server_that_falls_silent_is_given_up_in_time_and_what_was_not_sent_is
     let config = Config { append_timeout, ..small(&proxy.through(&url)) };
     let store = PostgresStore::connect(&config).await.expect("opens");
     let mut writer = Writer::open(&store, "t").await;
+    // The lane's connection is there.
+    store.append(writer.batch(&[one("k", "0")])).await.expect("is written");
     proxy.cut_after(0, Side::Frontend, Cut::Silence);
     let began = Instant::now();
     // One statement holds but one batch of a topic, and two statements are under way at once.

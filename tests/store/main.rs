@@ -1,4 +1,4 @@
-//! What every back-end must do, run on each of them: the guarantees S1 to S12 of `store/mod.rs`,
+//! What every back-end must do, run on each of them: the guarantees S1 to S13 of `store/mod.rs`,
 //! the reads, and random commands against the memory store.
 //!
 //! To run it on another back-end: an entry in `backends.rs`. What only one back-end has is tested

@@ -54,6 +54,15 @@ impl EventSourceWriter for Sayable {
         self.0.facts(topic, wanted).await
     }
 
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        self.0.keys(topic, after, limit).await
+    }
+
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
         if moment(&rfc3339(batch.recorded_at)) != Some(batch.recorded_at) {
             let cause = Cause::new("there is no text for its time");

@@ -59,6 +59,11 @@ pub struct FaultyStore {
     /// The store has no receipts of lines any more.
     pub forgetful: Mutex<bool>,
     pub lookups: AtomicUsize,
+    pub keys_looked_up: AtomicUsize,
+    /// How many pages of keys were asked for.
+    pub pages: AtomicUsize,
+    /// Pages of keys wait while this is locked.
+    pub reading: tokio::sync::Mutex<()>,
     /// How many folds have begun.
     pub folds: AtomicUsize,
     /// Folds wait while this is locked.
@@ -90,6 +95,9 @@ impl FaultyStore {
             unfolded: Mutex::default(),
             forgetful: Mutex::default(),
             lookups: AtomicUsize::new(0),
+            keys_looked_up: AtomicUsize::new(0),
+            pages: AtomicUsize::new(0),
+            reading: tokio::sync::Mutex::default(),
             folds: AtomicUsize::new(0),
             folding: tokio::sync::Mutex::default(),
             poison: Arc::default(),
@@ -242,11 +250,24 @@ impl EventSourceWriter for FaultyStore {
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
         self.call()?;
         self.lookups.fetch_add(1, Ordering::SeqCst);
+        self.keys_looked_up.fetch_add(wanted.keys.len(), Ordering::SeqCst);
         let mut facts = self.inner().facts(topic, wanted).await?;
         if *self.forgetful.lock() {
             facts.replays.iter_mut().for_each(Vec::clear);
         }
         Ok(facts)
+    }
+
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        self.call()?;
+        self.pages.fetch_add(1, Ordering::SeqCst);
+        let _turn = self.reading.lock().await;
+        self.inner().keys(topic, after, limit).await
     }
 
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {

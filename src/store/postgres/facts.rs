@@ -9,8 +9,8 @@ use super::super::{Facts, Lines, Opened, StoreError, Wanted};
 use super::error::{corrupt, store_error};
 use super::row::{Micros, column, digest, hash, integer, maybe, parsed, position, version};
 use crate::domain::{
-    BatchMark, ContentHash, Epoch, Frontier, IdempotencyRecord, KeyState, ProducerState, Receipt,
-    Root, Seq, Standing, TargetState, Timestamp, TopicId, TopicName, receipt_code,
+    BatchMark, ContentHash, Epoch, Frontier, IdempotencyRecord, Key, KeyState, ProducerState,
+    Receipt, Root, Seq, Standing, TargetState, Timestamp, TopicId, TopicName, receipt_code,
 };
 
 /// Takes a topic. The row's lock makes it wait for an append of the old epoch that is under way;
@@ -41,6 +41,7 @@ const KEYS: &str = "SELECT l.newest, e.seq, e.transaction, e.hash, e.digest
     LEFT JOIN latest l ON l.topic = $1 AND l.key = w.key
     LEFT JOIN event e ON e.topic = $1 AND e.seq = l.standing
     ORDER BY w.n";
+const LATEST: &str = "SELECT key FROM latest WHERE topic = $1 AND key > $2 ORDER BY key LIMIT $3";
 const IDEMPOTENCY: &str = "SELECT i.request, i.receipt
     FROM unnest($2::text[]) WITH ORDINALITY AS w (key, n)
     LEFT JOIN idempotency i ON i.topic = $1 AND i.key = w.key
@@ -152,6 +153,19 @@ pub(super) async fn facts<C: GenericClient>(
         facts.replays.push(replay(client, topic, lines).await?);
     }
     Ok(facts)
+}
+
+/// Keys of `latest`, in byte order.
+pub(super) async fn keys<C: GenericClient>(
+    client: &C,
+    topic: TopicId,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Vec<Key>, StoreError> {
+    let (after, limit) = (after.map_or("", Key::as_str), integer(limit as u64));
+    let rows = query(client, LATEST, &[&topic.0, &after, &limit]).await?;
+    let key = |row| parsed(row, 0, Key::parse)?.ok_or_else(|| corrupt("a key is missing"));
+    rows.iter().map(key).collect()
 }
 
 /// One row for each thing wanted; no statement where nothing is.

@@ -260,6 +260,17 @@ impl EventSourceWriter for PostgresStore {
         }
     }
 
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        // As folds: nobody waits for it.
+        let client = self.folds.get().await.map_err(pool_error)?;
+        facts::keys(&client, topic, after, limit).await
+    }
+
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
         let bytes = size(&batch);
         if bytes > BATCH_BYTES_MAX {

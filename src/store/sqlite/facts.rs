@@ -17,6 +17,7 @@ use crate::store::{Facts, Lines, StoreError, Wanted};
 const KEY: &str = r#"SELECT l.newest, l.standing, e."transaction", e.digest, e.hash
     FROM latest AS l LEFT JOIN event AS e ON l.topic = e.topic AND l.standing = e.seq
     WHERE l.topic = ?1 AND l.key = ?2"#;
+const KEYS: &str = "SELECT key FROM latest WHERE topic = ?1 AND key > ?2 ORDER BY key LIMIT ?3";
 const INVALIDATION: &str = r#"SELECT by_seq, by_transaction FROM invalidation
     WHERE topic = ?1 AND "transaction" = ?2"#;
 const IS_INVALIDATION: &str = "SELECT key IS NULL FROM event WHERE topic = ?1 AND seq = ?2";
@@ -44,6 +45,23 @@ pub fn facts(conn: &Connection, topic: TopicId, wanted: &Wanted) -> Result<Facts
         replays: all(&wanted.replays, |lines| find.replay(lines))?,
         marks: all(&wanted.marks, |seq| find.mark(*seq))?,
     })
+}
+
+/// Keys of `latest`, in byte order.
+pub fn keys(
+    conn: &Connection,
+    topic: TopicId,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Vec<Key>, StoreError> {
+    let mut statement = conn.prepare_cached(KEYS)?;
+    let after = after.map_or("", Key::as_str);
+    let mut rows = statement.query(params![topic.0, after, int(limit as u64)])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        keys.push(row::key(row, 0)?);
+    }
+    Ok(keys)
 }
 
 fn all<W, T>(

@@ -117,6 +117,17 @@ impl EventSourceWriter for SqliteStore {
         self.readers.read(move |conn| facts::facts(conn, topic, &wanted)).await
     }
 
+    async fn keys(
+        &self,
+        topic: TopicId,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        let after = after.cloned();
+        let read = move |conn: &Connection| facts::keys(conn, topic, after.as_ref(), limit);
+        self.readers.read(read).await
+    }
+
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
         self.writer.append(batch)
     }

@@ -85,6 +85,11 @@ fn name<T>(
     parsed.map_err(|error| StoreError::Corrupt(crate::store::Cause::new(error)))
 }
 
+/// The key in column `index`.
+pub fn key(row: &Row<'_>, index: usize) -> Result<Key, StoreError> {
+    name(row, index, Key::parse)?.ok_or_else(|| corrupt("a key is missing"))
+}
+
 /// The event of a row of [`select_events`].
 pub fn event(row: &Row<'_>) -> Result<ReadEvent, StoreError> {
     let event = Event {
@@ -107,7 +112,7 @@ fn body(row: &Row<'_>) -> Result<EventBody, StoreError> {
         let reason = name(row, 11, Reason::parse)?;
         return Ok(EventBody::Invalidation(Invalidation { invalidates, reason }));
     }
-    let key = name(row, 6, Key::parse)?.ok_or_else(|| corrupt("an event has no key"))?;
+    let key = key(row, 6)?;
     let digest = digest(row, 7)?;
     Ok(EventBody::Content(Content {
         key,

@@ -118,6 +118,7 @@ impl TopicActor {
                     actor.folding = Folding::No;
                     actor.fold_backoff = Backoff::default();
                     actor.memory.keys.folded_to(seq);
+                    actor.memory.keys.sweep();
                     actor.report_unfolded(actor.unfolded());
                     actor.pump(ctx);
                 }

@@ -6,10 +6,12 @@
 //! begins, and results of earlier lives are ignored.
 //!
 //! Here: the way from the mailbox to the store and back. How the topic is taken is in `taking.rs`,
-//! how its surface is brought forward in `folding.rs`, when the actor gives up or ends in `timer.rs`.
+//! how its surface is brought forward in `folding.rs`, how it learns which keys there are in
+//! `filling.rs`, when the actor gives up or ends in `timer.rs`.
 //!
 //! Invariant: batches are only planned in the phase `Writing`, on the planned head of this life.
 
+mod filling;
 mod folding;
 mod taking;
 mod timer;
@@ -24,6 +26,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::commits::Told;
 use super::flight::{Flight, written};
+use super::keys::Keys;
 use super::memory::{Gathered, Memory};
 use super::now;
 use super::outcome::WriteError;
@@ -171,6 +174,7 @@ impl TopicActor {
         settings: Settings,
         registry: Weak<Registry>,
         commits: Told,
+        keys: Keys,
     ) -> Self {
         Self {
             topic,
@@ -182,7 +186,7 @@ impl TopicActor {
             phase: Phase::Idle,
             life: 0,
             queue: Queue::default(),
-            memory: Memory::new(None, false),
+            memory: Memory::new(keys),
             in_flight: VecDeque::new(),
             flights: 0,
             durable: None,
@@ -247,7 +251,7 @@ impl TopicActor {
         if self.in_flight.len() >= SMALL_IN_FLIGHT && !self.queue.has_unplanned(worth_it) {
             return false;
         }
-        let full = self.memory.keys.bytes() > self.settings.keys_bytes_max
+        let full = self.memory.keys.is_over()
             || self.unfolded() > self.settings.unfolded_events_max as u64;
         let folded = self.memory.keys.folded();
         let behind = self.durable.map(|d| d.head.seq) > folded;
@@ -276,6 +280,7 @@ impl TopicActor {
             match facts {
                 Ok((wanted, facts)) => {
                     actor.memory.learn(wanted, facts);
+                    actor.fill_filters(ctx);
                     actor.looked_up(ctx);
                 }
                 Err(error) => {
@@ -321,8 +326,8 @@ impl TopicActor {
         planner.seal(&mut batch);
         metrics::decided(began.elapsed());
         memory.batch_planned();
-        // Only here: what was looked up for a batch must stay until the batch is planned.
-        memory.keys.sweep(self.settings.keys_bytes_max);
+        // Not earlier: what was looked up for a batch would have to be looked up again.
+        memory.keys.sweep();
         self.one_by_one = self.one_by_one.saturating_sub(count);
 
         // Also a batch without anything in it goes to the store: that the topic is still where these
@@ -388,8 +393,7 @@ impl TopicActor {
             self.memory.batch_durable(batch, self.in_flight.is_empty());
             if !batch.invalidations.is_empty() {
                 // Keys fell back to earlier events: only the store knows to which.
-                let folded = self.memory.keys.folded();
-                self.memory = Memory::new(folded, false);
+                self.memory.keys.fell_back();
                 self.fold_first = batch.head().map(|head| head.seq);
             }
             metrics::acknowledged(flight.written);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 
 use super::super::flight::Flight;
-use super::super::memory::Memory;
 use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
 use super::folding::Folding;
@@ -58,7 +57,7 @@ impl TopicActor {
         }
         self.resolve(taken.there, ctx);
         let opened = taken.opened;
-        self.memory = Memory::new(opened.folded, opened.head.is_none());
+        self.memory.renew(opened.folded, opened.head.is_none());
         // What was known of keys behind the watermark is gone. Only here: what is known of the
         // batches that were on their way is told without waiting for a fold.
         self.fold_first = opened.head.map(|head| head.seq);
@@ -136,7 +135,7 @@ impl TopicActor {
         self.folding = Folding::No;
         self.fold_first = None;
         self.held = None;
-        self.memory = Memory::new(None, false);
+        self.memory.renew(None, false);
         self.report_unfolded(0);
     }
 

@@ -22,6 +22,7 @@ impl TopicActor {
         let due = match self.queue.oldest() {
             Some(oldest) => oldest.max(self.progress) + self.settings.write_timeout,
             None if self.unfolded() > 0 => Instant::now() + self.fold_after(),
+            None if self.memory.keys.is_large() => Instant::now() + QUIET,
             None => self.progress + self.settings.topic_idle,
         };
         match self.timer {
@@ -43,6 +44,9 @@ impl TopicActor {
     }
 
     fn timer(&mut self, ctx: &mut Context<Self>) {
+        if self.queue.is_empty() {
+            self.memory.keys.sweep(); // Others may need what this topic does not use.
+        }
         let quiet = self.progress.elapsed();
         match self.queue.oldest() {
             Some(oldest) if quiet.min(oldest.elapsed()) >= self.settings.write_timeout => {

@@ -3,6 +3,7 @@
 mod s10_apart;
 mod s11_hints;
 mod s12_consumers;
+mod s13_keys;
 mod s1_fenced;
 mod s2_facts;
 mod s3_atomic;
