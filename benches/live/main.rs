@@ -252,7 +252,7 @@ async fn cost_of_hints(cluster: &Cluster) {
     let stores = [cluster.database(), cluster.database()];
     let services = [Service::bare(&stores[0], false), Service::bare(&stores[1], true)];
     let _listening = stores.each_ref().map(|store| Service::start(store));
-    let mut rates = [[const { Vec::new() }; 2]; 2];
+    let mut rates: [[Vec<f64>; 2]; 2] = Default::default();
     for round in 0..=ROUNDS {
         for turn in 0..2 {
             let hints = (round + turn) % 2;

@@ -169,7 +169,7 @@ impl HttpReader {
         understood(body.map(|body| received::transaction(&body)).transpose())
     }
 
-    /// A stretch of a surface, as of a transaction or now.
+    /// A stretch of a surface, as of a transaction or now, as much as there is room for.
     ///
     /// # Errors
     /// When the service cannot answer, or there is no such transaction.
