@@ -100,7 +100,7 @@ impl Reader {
     async fn begin(service: &Service, from: u64) -> Self {
         let mut stream = connect(service).await;
         let request =
-            format!("GET {TOPIC}?follow=true&from={from} HTTP/1.1\r\nHost: bench\r\n\r\n");
+            format!("GET {TOPIC}?follow=true&from={from} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it is sent");
         let mut reader = Self { stream, text: Vec::new() };
         reader.until(b"\r\n\r\n").await;
@@ -140,7 +140,7 @@ async fn write(service: &Service, numbers: std::ops::Range<usize>) {
     let mut stream = connect(service).await;
     let body: Vec<u8> = numbers.flat_map(|number| (event(number) + "\n").into_bytes()).collect();
     let head = format!(
-        "POST {TOPIC}?acks=summary HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\
+        "POST {TOPIC}?acks=summary HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
          Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -155,7 +155,7 @@ async fn write(service: &Service, numbers: std::ops::Range<usize>) {
 async fn write_one(stream: &mut TcpStream, number: usize) {
     let body = event(number);
     let request = format!(
-        "POST {TOPIC} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+        "POST {TOPIC} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
