@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value};
 use tidelog::client::{Client, StreamOptions, Totals, event};
 use tidelog::domain::{Content, EventBody, EventType, TopicName};
-use tidelog::store::KeyRange;
+use tidelog::store::{KeyRange, Room};
 
 const LISTS: &str = "/var/lib/apt/lists";
 /// Reads an index, however it is compressed.
@@ -141,7 +141,11 @@ impl Topic {
     /// The whole surface, by key.
     async fn surface(&self) -> Result<BTreeMap<String, Value>> {
         let all = KeyRange::Prefix { prefix: String::new(), after: None };
-        let events = self.client.reader().surface_of(&self.name, None, &all, usize::MAX).await?;
+        let events = self
+            .client
+            .reader()
+            .surface_of(&self.name, None, &all, Room::new(usize::MAX, usize::MAX))
+            .await?;
         let mut surface = BTreeMap::new();
         for read in events {
             let EventBody::Content(content) = read.event.body else {

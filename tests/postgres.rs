@@ -1,6 +1,8 @@
 //! What only the PostgreSQL store has: merged commits, lost connections, servers that stop, and
 //! what is checked at start. The guarantees that all stores share are in `tests/store/`.
 
+#[path = "postgres/chains.rs"]
+mod chains;
 #[path = "support/postgres.rs"]
 mod cluster;
 #[path = "postgres/cuts.rs"]

@@ -3,11 +3,16 @@
 //! ```text
 //! cargo bench --bench live                 # all cases, once, about a minute
 //! cargo bench --bench live -- --readers 10 # fewer readers
+//! cargo bench --bench live -- --hints      # only what hints cost those who write
 //! ```
 //!
 //! Client, service and database share the machine. Readers take NDJSON over HTTP/1.1, each on a
 //! connection of its own, and only look for the last event, so that the service is what is measured.
 
+mod bare;
+#[path = "../throughput/client.rs"]
+#[allow(dead_code, reason = "the other benchmark uses the rest")]
+mod client;
 #[path = "../../tests/support/postgres.rs"]
 mod postgres;
 #[path = "../throughput/usage.rs"]
@@ -26,6 +31,12 @@ use tokio::net::TcpStream;
 const DELIVERED: [(usize, usize); 3] = [(1, 400_000), (100, 100_000), (1000, 20_000)];
 /// Single events whose way from ack to reader is timed.
 const TIMED: usize = 2_000;
+/// What is written in a round of the comparison with and without hints: streamed, and one by one
+/// over so many connections. Rounds are in pairs, either first in turn.
+const STREAMED: usize = 300_000;
+const SINGLE: usize = 40_000;
+const CONNECTIONS: usize = 64;
+const ROUNDS: usize = 7;
 const TOPIC: &str = "/v1/topics/live/events";
 
 struct Service {
@@ -35,11 +46,19 @@ struct Service {
 
 impl Service {
     fn start(store: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tidelog"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", store, "--log-format", "json"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidelog"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]);
+        Self::run(command.args(["--log-format", "json"]))
+    }
+
+    /// The same service out of this program, see `bare.rs`.
+    fn bare(store: &str, hints: bool) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("it has a path"));
+        Self::run(command.args(["--serve", store, if hints { "hints" } else { "silent" }]))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
         let address = lines.by_ref().map(|line| line.expect("a line")).find_map(|line| {
             let at = line.find("http://")? + "http://".len();
@@ -81,7 +100,7 @@ impl Reader {
     async fn begin(service: &Service, from: u64) -> Self {
         let mut stream = connect(service).await;
         let request =
-            format!("GET {TOPIC}?follow=true&from={from} HTTP/1.1\r\nHost: bench\r\n\r\n");
+            format!("GET {TOPIC}?follow=true&from={from} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it is sent");
         let mut reader = Self { stream, text: Vec::new() };
         reader.until(b"\r\n\r\n").await;
@@ -121,7 +140,7 @@ async fn write(service: &Service, numbers: std::ops::Range<usize>) {
     let mut stream = connect(service).await;
     let body: Vec<u8> = numbers.flat_map(|number| (event(number) + "\n").into_bytes()).collect();
     let head = format!(
-        "POST {TOPIC}?acks=summary HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\
+        "POST {TOPIC}?acks=summary HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
          Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -136,7 +155,7 @@ async fn write(service: &Service, numbers: std::ops::Range<usize>) {
 async fn write_one(stream: &mut TcpStream, number: usize) {
     let body = event(number);
     let request = format!(
-        "POST {TOPIC} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+        "POST {TOPIC} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -202,8 +221,78 @@ async fn latency(name: &str, writer: &Service, reader: &Service) {
     println!("{name}: p50 {:?}, p95 {:?}, p99 {:?}", at(50), at(95), at(99));
 }
 
-async fn all(most: usize) {
+/// Single events over many connections. Events a second.
+async fn single(service: &Service, topic: &str) -> f64 {
+    let path = format!("/v1/topics/{topic}/events");
+    let began = Instant::now();
+    let each = SINGLE / CONNECTIONS;
+    join_all((0..CONNECTIONS).map(|connection| {
+        let path = &path;
+        async move {
+            let mut stream = client::Connection::open(&service.address).await;
+            for number in 0..each {
+                let body = event(connection * each + number);
+                stream.post(path, "application/json", &body).await;
+            }
+        }
+    }))
+    .await;
+    (each * CONNECTIONS) as f64 / began.elapsed().as_secs_f64()
+}
+
+async fn streamed(service: &Service, topic: &str) -> f64 {
+    let events = client::Events { count: STREAMED, keys: Some(10_000), offset: 0 };
+    let seconds = client::stream(&service.address, topic, events, |_| ()).await;
+    STREAMED as f64 / seconds
+}
+
+/// Whoever writes, with hints and without: two services, each with a second instance that listens,
+/// in turn.
+async fn cost_of_hints(cluster: &Cluster) {
+    let stores = [cluster.database(), cluster.database()];
+    let services = [Service::bare(&stores[0], false), Service::bare(&stores[1], true)];
+    let _listening = stores.each_ref().map(|store| Service::start(store));
+    let mut rates: [[Vec<f64>; 2]; 2] = Default::default();
+    for round in 0..=ROUNDS {
+        for turn in 0..2 {
+            let hints = (round + turn) % 2;
+            let service = &services[hints];
+            let found = [
+                single(service, &format!("single-{round}")).await,
+                streamed(service, &format!("streamed-{round}")).await,
+            ];
+            if round > 0 {
+                (0..2).for_each(|load| rates[load][hints].push(found[load])); // After a warm-up.
+            }
+        }
+    }
+    for (name, [without, with]) in ["single events, 64 connections", "one stream"].iter().zip(rates)
+    {
+        let pairs: Vec<f64> =
+            without.iter().zip(&with).map(|(a, b)| 100.0 * (1.0 - b / a)).collect();
+        println!(
+            "hints, {name}: {:.0}/s without, {:.0}/s with; cost of a pair: {:.1} % in the median \
+             ({:.1} to {:.1})",
+            median(without),
+            median(with),
+            median(pairs.clone()),
+            pairs.iter().copied().fold(f64::INFINITY, f64::min),
+            pairs.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        );
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+async fn all(most: usize, only_hints: bool) {
     let cluster = Cluster::new(&["max_wal_size=4GB", "min_wal_size=1GB"]);
+    cost_of_hints(&cluster).await;
+    if only_hints {
+        return;
+    }
     for (readers, events) in DELIVERED.into_iter().filter(|(readers, _)| *readers <= most) {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = format!("sqlite:{}", dir.path().join("bench.db").display());
@@ -220,11 +309,17 @@ async fn all(most: usize) {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let [_, serve, store, hints] = &arguments[..]
+        && serve == "--serve"
+    {
+        return actix_web::rt::System::new().block_on(bare::serve(store, hints == "hints"));
+    }
+    let only_hints = arguments.iter().any(|argument| argument == "--hints");
     let given = arguments.iter().position(|argument| argument == "--readers");
     let most = given.map_or(1000, |at| arguments[at + 1].parse().expect("--readers NUMBER"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let limit = Duration::from_secs(600);
-        tokio::time::timeout(limit, all(most)).await.expect("it ends");
+        tokio::time::timeout(limit, all(most, only_hints)).await.expect("it ends");
     });
 }

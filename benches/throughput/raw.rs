@@ -174,7 +174,9 @@ pub async fn postgres_singles(url: &str, events: Events) -> Vec<u32> {
     latencies
 }
 
-/// `COPY … TO STDOUT` of everything that a reader of Tidelog sees. Seconds and bytes.
+/// `COPY … TO STDOUT` of everything that a reader of Tidelog sees of these rows, in the same order,
+/// as text, to a client that throws it away: what is NULL in all of them is left out, and so is the
+/// look for invalidations, which only the service makes. Seconds and bytes.
 pub async fn copy_out(url: &str) -> (f64, usize) {
     let client = connect(url).await;
     let copy = "COPY (SELECT seq, transaction, last, recorded_at, key,

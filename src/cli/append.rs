@@ -333,7 +333,8 @@ async fn skip(
     let mut same = acked.replayed && acked.events.len() == events.len();
     for (ack, event) in acked.events.iter().zip(&events) {
         let Seq(seq) = ack.version.seq;
-        let scan = Scan { from: Seq(seq), to: Seq(seq), limit: 1, direction: Direction::Forward };
+        let at = Seq(seq);
+        let scan = Scan { from: at, to: at, limit: 1, bytes: 1, direction: Direction::Forward };
         let found = reader.events(topic, scan).await?;
         same &= found.first().is_some_and(|read| match &read.event.body {
             EventBody::Content(content) => content.key == event.key && content.hash == event.hash,

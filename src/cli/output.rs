@@ -96,8 +96,8 @@ impl Events {
         Self { out: Out::new(), table: (form == Form::Table).then(EventTable::default) }
     }
 
-    /// Prints some and shows them. Answers how many bytes they have.
-    pub fn put(&mut self, events: &[ReadEvent]) -> Result<usize, Failure> {
+    /// Prints some and shows them.
+    pub fn put(&mut self, events: &[ReadEvent]) -> Result<(), Failure> {
         let mut text = BytesMut::new();
         match &mut self.table {
             Some(table) => text.extend_from_slice(table.rows(events).as_bytes()),
@@ -108,7 +108,6 @@ impl Events {
             }
         }
         self.out.put(&text)?;
-        self.out.flush()?;
-        Ok(text.len())
+        self.out.flush()
     }
 }

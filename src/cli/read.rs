@@ -55,8 +55,7 @@ async fn print(walk: &mut Walk, limit: u64, out: &mut Events) -> Result<(), Fail
             break;
         }
         left -= events.len();
-        let bytes = out.put(&events)?;
-        walk.fit(bytes);
+        out.put(&events)?;
     }
     Ok(())
 }

@@ -7,12 +7,8 @@ use super::exit::{Exit, Failure};
 use super::output::{Events, Form, with_output};
 use super::place::{Place, with_place};
 use crate::domain::{EventBody, Key, ReadEvent, TopicName, TransactionNo, Version};
+use crate::live::fetch::{BYTES_MAX, Fetch};
 use crate::store::{KeyRange, SurfaceScan};
-
-/// Keys that are fetched at once: at first, and as long as they are small.
-const FETCH: (usize, usize) = (16, 1024);
-/// Bytes that one fetch should not exceed by much.
-const FETCH_BYTES: usize = 1 << 20;
 
 /// `tidelog surface`.
 pub fn command() -> Command {
@@ -50,19 +46,21 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     };
     let mut out = Events::new(Form::of(args));
     let mut left = get(args, "limit").map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX));
-    let (mut after, mut fetch) = (None, FETCH.0);
+    let (mut after, mut fetch) = (None, Fetch::default());
     while left > 0 {
         let keys = KeyRange::Prefix { prefix: text(args, "prefix").to_owned(), after };
-        let limit = fetch.min(left);
-        let events = reader.surface(&topic, &SurfaceScan { at, keys, limit }).await?;
+        fetch.at_most(left);
+        let limit = fetch.events();
+        let scan = SurfaceScan { at, keys, limit, bytes: BYTES_MAX };
+        let events = reader.surface(&topic, &scan).await?;
         let Some(last) = events.last() else { break };
         after = key(last);
         left -= events.len();
-        fetch = match out.put(&events)? {
-            bytes if bytes > FETCH_BYTES => (fetch / 4).max(1),
-            bytes if bytes < FETCH_BYTES / 2 => (fetch * 4).min(FETCH.1),
-            _ => fetch,
-        };
+        let more = fetch.learn(limit, &events);
+        out.put(&events)?;
+        if !more {
+            break;
+        }
     }
     Ok(())
 }
@@ -80,7 +78,8 @@ pub async fn run_latest(args: &ArgMatches, place: &Place) -> Result<(), Failure>
     let key = parse(args, "key", |key| Key::parse(key.into()))?;
     let at = place.head(&topic).await?;
     let keys = KeyRange::Exactly(key);
-    let events = place.reader().surface(&topic, &SurfaceScan { at, keys, limit: 1 }).await?;
+    let events =
+        place.reader().surface(&topic, &SurfaceScan { at, keys, limit: 1, bytes: 1 }).await?;
     if events.is_empty() {
         return Err(Failure::new(Exit::Failed, "the key is not on the surface"));
     }

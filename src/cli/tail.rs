@@ -19,7 +19,6 @@ use crate::config::StoreUrl;
 use crate::domain::limits::POSITION_MAX;
 use crate::domain::{Key, ReadEvent, Seq, TopicName};
 use crate::live::{self, Form as Shape, Live, Step, Wish};
-use crate::store::{Direction, Scan};
 use crate::wire::received;
 
 /// Events that are printed together, where so many have come.
@@ -80,9 +79,8 @@ async fn first(
 ) -> Result<Option<Seq>, Failure> {
     let Some(key) = key else { return Ok(Some(Seq((head.0 + 1).saturating_sub(lines)))) };
     let limit = usize::try_from(lines).unwrap_or(usize::MAX);
-    let scan = Scan { from: Seq(0), to: head, limit, direction: Direction::Backward };
-    let events = place.reader().history(topic, key, scan).await?;
-    Ok(events.last().map(|read| read.event.version.seq))
+    let versions = place.reader().versions(topic, key, (Seq(0), head), limit).await?;
+    Ok(versions.last().copied())
 }
 
 async fn print(

@@ -28,7 +28,7 @@ use crate::domain::{
     Consumer, ConsumerName, EventBody, Head, Key, ReadEvent, Seq, TopicName, TransactionNo, Version,
 };
 use crate::store::{
-    Direction, EventSourceReader, KeyRange, Scan, StoreError, SurfaceScan, TopicSummary,
+    Direction, EventSourceReader, KeyRange, Room, Scan, StoreError, SurfaceScan, TopicSummary,
 };
 use crate::wire::received::{self, BadAnswer, Page};
 use crate::wire::topics;
@@ -113,19 +113,25 @@ impl HttpReader {
             left.to = left.to.min(Seq(end));
         }
         let mut events: Vec<ReadEvent> = Vec::new();
-        while left.from <= left.to && events.len() < scan.limit {
-            left.limit = scan.limit - events.len();
+        let mut room = scan.room();
+        while left.from <= left.to && !room.is_full() {
+            left.limit = room.events();
             let Some(page) = self.page(topic, key, left).await? else { break };
             // All pages as of the head of the first: what follows it is not read.
             left.to = left.to.min(page.head.seq);
-            events.extend(page.events);
+            for read in page.events {
+                // The last page may close a transaction beyond what was asked for.
+                if !room.is_full() {
+                    room.take(&read);
+                    events.push(read);
+                }
+            }
             let Some(next) = page.next else { break };
             match scan.direction {
                 Direction::Forward => left.from = next,
                 Direction::Backward => left.to = next,
             }
         }
-        events.truncate(scan.limit);
         Ok(events)
     }
 
@@ -167,7 +173,7 @@ impl HttpReader {
         understood(body.map(|body| received::transaction(&body)).transpose())
     }
 
-    /// A stretch of a surface, as of a transaction or now.
+    /// A stretch of a surface, as of a transaction or now, as much as there is room for.
     ///
     /// # Errors
     /// When the service cannot answer, or there is no such transaction.
@@ -176,7 +182,7 @@ impl HttpReader {
         topic: &TopicName,
         as_of: Option<TransactionNo>,
         keys: &KeyRange,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<ReadEvent>, Error> {
         let as_of = match as_of {
             Some(transaction) => Some(transaction),
@@ -186,20 +192,25 @@ impl HttpReader {
                 None => return Ok(Vec::new()),
             },
         };
-        let (prefix, mut after, limit) = match keys {
-            KeyRange::Prefix { prefix, after } => (prefix.as_str(), after.clone(), limit),
-            KeyRange::Exactly(key) => (key.as_str(), None, 1),
+        let (prefix, mut after, mut room) = match keys {
+            KeyRange::Prefix { prefix, after } => (prefix.as_str(), after.clone(), room),
+            KeyRange::Exactly(key) => (key.as_str(), None, Room::new(1, usize::MAX)),
         };
         let as_of = as_of.map(|transaction| transaction.to_string()).unwrap_or_default();
         let mut events: Vec<ReadEvent> = Vec::new();
-        while events.len() < limit {
-            let page = page_limit(limit - events.len());
+        while !room.is_full() {
+            let page = page_limit(room.events());
             let mut query = vec![("prefix", prefix), ("limit", page.as_str()), ("as_of", &as_of)];
             query.extend(after.as_deref().map(|after| ("after", after)));
             let answer = self.client.get(&path(topic, "/surface"), &query).await;
             let Some(body) = found(answer, NO_TOPIC)? else { break };
             let page = understood(received::surface(body))?;
-            events.extend(page.events);
+            for read in page.events {
+                if !room.is_full() {
+                    room.take(&read);
+                    events.push(read);
+                }
+            }
             let Some(next) = page.next else { break };
             after = Some(next);
         }
@@ -318,7 +329,7 @@ impl EventSourceReader for HttpReader {
         scan: &SurfaceScan,
     ) -> Result<Vec<ReadEvent>, StoreError> {
         let Version { transaction, .. } = scan.at;
-        Ok(self.surface_of(topic, Some(transaction), &scan.keys, scan.limit).await?)
+        Ok(self.surface_of(topic, Some(transaction), &scan.keys, scan.room()).await?)
     }
 
     async fn consumer(

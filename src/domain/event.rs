@@ -156,6 +156,17 @@ pub struct Event {
     pub body: EventBody,
 }
 
+impl Event {
+    /// Size in bytes of what the event says, as [`Content::size`] counts it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match &self.body {
+            EventBody::Content(content) => content.size(),
+            EventBody::Invalidation(said) => said.reason.as_ref().map_or(0, |r| r.as_str().len()),
+        }
+    }
+}
+
 /// An event as it is read, with what later became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadEvent {

@@ -11,7 +11,7 @@ use actix_web::http::Method;
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt as _};
 
 use super::app::App;
 use super::auth::Reading;
@@ -24,11 +24,12 @@ use super::query::Query;
 use super::transactions::transaction_in_path;
 use crate::domain::limits::{PAGE_EVENTS_DEFAULT, POSITION_MAX};
 use crate::domain::{ConsumerName, Key, ReadEvent, Seq, TopicName, Version};
+use crate::live::ahead::ahead;
 use crate::live::walk::Walk;
 use crate::live::{Form, Wish};
 use crate::store::Direction;
 use crate::wire::head::HeadJson;
-use crate::wire::read::{put_event, put_line};
+use crate::wire::read::{put_event, put_line, room_for};
 
 /// A page ends, at the next end of a transaction, once it has this many bytes.
 const PAGE_BYTES: usize = 2 << 20;
@@ -153,7 +154,7 @@ pub(super) async fn events(
     if asked.answer == Answer::Page {
         return page(walk, limit, head).await;
     }
-    Ok(lines(walk, asked.limit.unwrap_or(usize::MAX), &request))
+    Ok(lines(walk, asked.limit, &request))
 }
 
 /// Events go into a page as long as this says so.
@@ -188,7 +189,6 @@ async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpRespons
         if events.is_empty() {
             break None;
         }
-        let before = out.len();
         for read in events {
             if page.is_full(out.len(), &read) {
                 break 'page Some(read.event.version.seq);
@@ -200,7 +200,6 @@ async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpRespons
             page.count += 1;
             page.last = Some(read);
         }
-        walk.fit(out.len() - before);
         if page.count < limit {
             // One more than is wanted tells whether there is a next page. Once there are enough,
             // a transaction is being closed, and that may take many.
@@ -216,26 +215,30 @@ async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpRespons
         .body(out.freeze()))
 }
 
-/// Streams events as lines, at most `left` of them and then those that close the transaction.
-fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
+/// Streams events as lines, at most `limit` of them and then those that close the transaction.
+fn lines(walk: Walk, limit: Option<usize>, request: &HttpRequest) -> HttpResponse {
     let request_id = request_id(request);
     let page = Page {
-        limit: left,
+        limit: limit.unwrap_or(usize::MAX),
         close: !walk.is_history(),
         direction: walk.direction(),
         count: 0,
         last: None,
     };
-    let pieces = stream::unfold(Some((walk, page)), move |state| {
+    // Who wants a few events only does not need those ahead of them.
+    let fetches = match limit {
+        Some(_) => walk.fetches().boxed(),
+        None => ahead(walk.fetches()).boxed(),
+    };
+    let pieces = stream::unfold(Some((fetches, page)), move |state| {
         let request_id = request_id.clone();
         async move {
-            let (mut walk, mut page) = state?;
-            let mut out = BytesMut::new();
-            let events = match walk.next().await {
-                Ok(events) if events.is_empty() => return None,
+            let (mut fetches, mut page) = state?;
+            let events = match fetches.next().await? {
                 Ok(events) => events,
                 Err(error) => return Some((Ok(failure(&error.into(), &request_id)), None)),
             };
+            let mut out = BytesMut::with_capacity(room_for(&events));
             for read in events {
                 if page.is_full(0, &read) {
                     return (!out.is_empty()).then(|| (Ok(out.freeze()), None));
@@ -244,8 +247,7 @@ fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
                 page.count += 1;
                 page.last = Some(read);
             }
-            walk.fit(out.len());
-            Some((Ok(out.freeze()), Some((walk, page))))
+            Some((Ok(out.freeze()), Some((fetches, page))))
         }
     });
     streamed(request, "application/x-ndjson", pieces)
@@ -290,27 +292,24 @@ pub(super) async fn transaction(
     let first = walk.next().await?;
     let by = first.first().and_then(|read| read.invalidated_by);
     let by = by.map_or_else(String::new, |by| format!(",\"invalidated_by\":{by}"));
-    let mut out = BytesMut::from(format!("{{\"transaction\":{number},\"events\":[").as_bytes());
-    put_events(&mut out, &first, true);
+    let mut begin = BytesMut::from(format!("{{\"transaction\":{number},\"events\":[").as_bytes());
+    put_events(&mut begin, &first, true);
     let end = Bytes::from(format!("]{by}}}"));
-    let pieces = stream::unfold((Some(walk), Some(out)), move |(walk, begin)| {
-        let end = end.clone();
-        async move {
-            let mut walk = walk?;
-            if let Some(begin) = begin {
-                return Some((Ok(begin.freeze()), (Some(walk), None)));
+    let fetches = ahead(walk.fetches()).boxed();
+    let pieces = stream::unfold(Some((fetches, Some(begin), end)), async |state| {
+        let (mut fetches, begin, end) = state?;
+        if let Some(begin) = begin {
+            return Some((Ok(begin.freeze()), Some((fetches, None, end))));
+        }
+        match fetches.next().await {
+            None => Some((Ok(end), None)),
+            Some(Ok(events)) => {
+                let mut out = BytesMut::with_capacity(room_for(&events));
+                put_events(&mut out, &events, false);
+                Some((Ok(out.freeze()), Some((fetches, None, end))))
             }
-            match walk.next().await {
-                Ok(events) if events.is_empty() => Some((Ok(end), (None, None))),
-                Ok(events) => {
-                    let mut out = BytesMut::new();
-                    put_events(&mut out, &events, false);
-                    walk.fit(out.len());
-                    Some((Ok(out.freeze()), (Some(walk), None)))
-                }
-                // Too late for a problem: the connection is cut, so that nobody takes it as whole.
-                Err(error) => Some((Err(error.into()), (None, None))),
-            }
+            // Too late for a problem: the connection is cut, so that nobody takes it as whole.
+            Some(Err(error)) => Some((Err(error.into()), None)),
         }
     });
     Ok(streamed(&request, "application/json", pieces))

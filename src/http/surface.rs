@@ -6,7 +6,7 @@
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, BytesMut};
-use futures::stream;
+use futures::stream::{self, Stream, StreamExt as _};
 
 use super::app::App;
 use super::auth::Reading;
@@ -16,15 +16,13 @@ use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use crate::domain::{EventBody, ReadEvent, TopicName, TransactionNo, Version};
-use crate::store::{KeyRange, SurfaceScan};
-use crate::wire::read::{put_event, put_line};
+use crate::live::ahead::ahead;
+use crate::live::fetch::{BYTES_MAX, Fetch};
+use crate::store::{KeyRange, StoreError, SurfaceScan};
+use crate::wire::read::{put_event, put_line, room_for};
 
 /// A page ends once it has this many bytes.
 const PAGE_BYTES: usize = 2 << 20;
-/// Events that are fetched at first, and at most.
-const FETCH: (usize, usize) = (16, 1024);
-/// Bytes that one fetch should not exceed by much.
-const FETCH_BYTES: usize = 1 << 20;
 
 /// `GET /v1/topics/{topic}/latest?key=`
 pub(super) async fn latest(
@@ -37,7 +35,7 @@ pub(super) async fn latest(
     let key = key(query.text("key").ok_or_else(missing)?)?;
     let Reading { app, topic } = reading;
     let at = head_of(&app, &topic).await?;
-    let scan = SurfaceScan { at, keys: KeyRange::Exactly(key), limit: 1 };
+    let scan = SurfaceScan { at, keys: KeyRange::Exactly(key), limit: 1, bytes: BYTES_MAX };
     let events = app.reader.surface(&topic, &scan).await?;
     let Some(read) = events.first() else {
         return Err(Problem::new(ErrorCode::KeyNotFound, "the key is not on the surface"));
@@ -65,13 +63,10 @@ pub(super) async fn surface(
     let bounded = query.text("limit").is_some();
     let Reading { app, topic } = reading;
     let at = moment(&app, &topic, as_of).await?;
-    let walk = Walk { app, topic, at, prefix, after, fetch: FETCH.0 };
+    let walk = Walk { app, topic, at, prefix, after, fetch: Fetch::default(), done: false };
     match media {
         Media::Json => page(walk, limit).await,
-        Media::Ndjson => {
-            let left = if bounded { limit } else { usize::MAX };
-            Ok(lines(walk, left, &request))
-        }
+        Media::Ndjson => Ok(lines(walk, bounded.then_some(limit), &request)),
     }
 }
 
@@ -96,30 +91,33 @@ struct Walk {
     at: Version,
     prefix: String,
     after: Option<String>,
-    fetch: usize,
+    fetch: Fetch,
+    done: bool,
 }
 
 impl Walk {
-    /// The next events, at most `most`; empty at the end.
-    async fn next(&mut self, most: usize) -> Result<Vec<ReadEvent>, Problem> {
+    /// The next events; empty at the end.
+    async fn next(&mut self) -> Result<Vec<ReadEvent>, StoreError> {
+        if self.done {
+            return Ok(Vec::new());
+        }
         let keys = KeyRange::Prefix { prefix: self.prefix.clone(), after: self.after.clone() };
-        let scan = SurfaceScan { at: self.at, keys, limit: self.fetch.min(most) };
+        let limit = self.fetch.events();
+        let scan = SurfaceScan { at: self.at, keys, limit, bytes: BYTES_MAX };
         let events = self.app.reader.surface(&self.topic, &scan).await?;
+        self.done = !self.fetch.learn(limit, &events);
         if let Some(last) = events.last().and_then(key_of) {
             self.after = Some(last.to_owned());
         }
         Ok(events)
     }
 
-    /// Fits the next fetch to the bytes that this one had.
-    fn fit(&mut self, bytes: usize) {
-        self.fetch = if bytes > FETCH_BYTES {
-            (self.fetch / 4).max(1)
-        } else if bytes < FETCH_BYTES / 2 {
-            (self.fetch * 4).min(FETCH.1)
-        } else {
-            self.fetch
-        };
+    /// All of it, fetch by fetch.
+    fn fetches(self) -> impl Stream<Item = Result<Vec<ReadEvent>, StoreError>> + Send {
+        stream::unfold(self, async |mut walk| match walk.next().await {
+            Ok(events) if events.is_empty() => None,
+            fetched => Some((fetched, walk)),
+        })
     }
 }
 
@@ -136,11 +134,11 @@ async fn page(mut walk: Walk, limit: usize) -> Result<HttpResponse, Problem> {
     let mut last: Option<String> = None;
     // One more than is wanted tells whether there is a next page.
     let more = 'page: loop {
-        let events = walk.next(limit - count + 1).await?;
+        walk.fetch.at_most(limit - count + 1);
+        let events = walk.next().await?;
         if events.is_empty() {
             break false;
         }
-        let before = out.len();
         for read in &events {
             if count == limit || (count > 0 && out.len() >= PAGE_BYTES) {
                 break 'page true;
@@ -152,31 +150,33 @@ async fn page(mut walk: Walk, limit: usize) -> Result<HttpResponse, Problem> {
             count += 1;
             last = key_of(read).map(str::to_owned);
         }
-        walk.fit(out.len() - before);
     };
     let next = serde_json::to_string(&last.filter(|_| more)).expect("a text is JSON");
     out.extend_from_slice(format!("],\"next\":{next}}}").as_bytes());
     Ok(HttpResponse::Ok().content_type("application/json").body(out.freeze()))
 }
 
-fn lines(walk: Walk, left: usize, request: &HttpRequest) -> HttpResponse {
+fn lines(walk: Walk, limit: Option<usize>, request: &HttpRequest) -> HttpResponse {
     let request_id = request_id(request);
-    let pieces = stream::unfold(Some((walk, left)), move |state| {
+    // Who wants a few events only does not need those ahead of them.
+    let (fetches, left) = match limit {
+        Some(limit) => (walk.fetches().boxed(), limit),
+        None => (ahead(walk.fetches()).boxed(), usize::MAX),
+    };
+    let pieces = stream::unfold(Some((fetches, left)), move |state| {
         let request_id = request_id.clone();
         async move {
-            let (mut walk, left) = state.filter(|(_, left)| *left > 0)?;
-            let events = match walk.next(left).await {
-                Ok(events) if events.is_empty() => return None,
+            let (mut fetches, left) = state.filter(|(_, left)| *left > 0)?;
+            let mut events = match fetches.next().await? {
                 Ok(events) => events,
-                Err(problem) => return Some((Ok(failure(&problem, &request_id)), None)),
+                Err(error) => return Some((Ok(failure(&error.into(), &request_id)), None)),
             };
-            let mut out = BytesMut::new();
+            events.truncate(left);
+            let mut out = BytesMut::with_capacity(room_for(&events));
             for read in &events {
                 put_line(&mut out, &read.event, read.invalidated_by);
             }
-            walk.fit(out.len());
-            let left = left - events.len();
-            Some((Ok(out.freeze()), Some((walk, left))))
+            Some((Ok(out.freeze()), Some((fetches, left - events.len()))))
         }
     });
     streamed(request, "application/x-ndjson", pieces)

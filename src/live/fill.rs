@@ -45,7 +45,7 @@ async fn fill(shared: Weak<Shared>, tail: Weak<Tail>) {
             Ok(events) if events.is_empty() => now.nothing_is_missing(),
             Ok(events) => {
                 pause = PAUSE_MIN;
-                walk.fit(now.read(events));
+                now.read(events);
             }
             Err(error) => {
                 tracing::warn!(topic = %now.topic, %error, "new events cannot be read");

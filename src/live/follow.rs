@@ -163,9 +163,7 @@ impl Follower {
             self.position = to.next(); // A history that has nothing there.
             return Ok(Bytes::new());
         };
-        let events = self.give("store", &piece);
-        self.walk.fit(events.len());
-        Ok(events)
+        Ok(self.give("store", &piece))
     }
 
     /// Asks until the store answers.

@@ -12,7 +12,8 @@
 //! | --- | --- |
 //! | `tail`, `piece` | the newest events of a topic, and their forms on the wire, made once |
 //! | `fill`, `keep` | what others wrote; repairing what hints missed |
-//! | `follow`, `walk` | a reader's way through store and tail |
+//! | `follow` | a reader's way through store and tail |
+//! | `walk`, `fetch`, `milestones`, `ahead` | reading the store from one end to the other |
 //! | `board`, `notify` | the newest head of every topic |
 //!
 //! Not here: HTTP, heartbeats, how a reader that does not read is cut.
@@ -20,10 +21,13 @@
 //! Invariants: nothing here blocks a writer or waits for a reader; a topic without readers costs
 //! a look into a map for each batch; hints may be lost, and only cost time.
 
+pub mod ahead;
 mod board;
+pub mod fetch;
 mod fill;
 mod follow;
 mod keep;
+mod milestones;
 mod notify;
 mod piece;
 mod tail;

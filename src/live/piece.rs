@@ -49,12 +49,8 @@ struct Cut {
 }
 
 fn weight(event: &Event) -> usize {
-    let content = match &event.body {
-        EventBody::Content(content) => content.size(),
-        EventBody::Invalidation(_) => 0,
-    };
     // Twice: lines, and messages made of them.
-    2 * (content + EVENT_WEIGHT)
+    2 * (event.size() + EVENT_WEIGHT)
 }
 
 impl Piece {

@@ -166,13 +166,13 @@ impl Tail {
         self.moved.send_replace(());
     }
 
-    /// Events that were missing, in order. Says about how many bytes they have.
-    pub(super) fn read(&self, mut events: Vec<ReadEvent>) -> usize {
+    /// Events that were missing, in order.
+    pub(super) fn read(&self, mut events: Vec<ReadEvent>) {
         let mut ring = self.ring.lock();
         let next = ring.next();
         events.retain(|read| read.event.version.seq >= next);
         if events.first().is_none_or(|read| read.event.version.seq != next) {
-            return 0;
+            return;
         }
         for read in &events {
             if let EventBody::Invalidation(invalidation) = &read.event.body {
@@ -182,13 +182,11 @@ impl Tail {
         }
         let end = events.last().map(|read| read.event.version);
         let piece = Piece::of_events(events);
-        let weight = piece.as_ref().map_or(0, |piece| piece.weight);
         ring.end = Some(end);
         ring.known = ring.known.max(end);
         self.add(&mut ring, piece);
         drop(ring);
         self.moved.send_replace(());
-        weight / 2
     }
 
     /// Drops what is old.

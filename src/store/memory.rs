@@ -327,13 +327,13 @@ impl EventSourceReader for MemoryStore {
         let read = |log: &Log| {
             let end = log.events.len().min((scan.to.0 as usize).saturating_add(1));
             let stretch = &log.events[end.min(scan.from.0 as usize)..end];
-            let read = |event: &Event| log.read(event);
+            let read = |event: &Event| Ok(log.read(event));
             match scan.direction {
-                Direction::Forward => stretch.iter().take(scan.limit).map(read).collect(),
-                Direction::Backward => stretch.iter().rev().take(scan.limit).map(read).collect(),
+                Direction::Forward => scan.room().fill(stretch.iter().map(read)),
+                Direction::Backward => scan.room().fill(stretch.iter().rev().map(read)),
             }
         };
-        Ok(self.read(topic, read).unwrap_or_default())
+        self.read(topic, read).unwrap_or_else(|| Ok(Vec::new()))
     }
 
     async fn history(
@@ -347,9 +347,9 @@ impl EventSourceReader for MemoryStore {
             if scan.direction == Direction::Forward {
                 events.reverse();
             }
-            events.into_iter().take(scan.limit).map(|event| log.read(event)).collect()
+            scan.room().fill(events.into_iter().map(|event| Ok(log.read(event))))
         };
-        Ok(self.read(topic, read).unwrap_or_default())
+        self.read(topic, read).unwrap_or_else(|| Ok(Vec::new()))
     }
 
     async fn transaction(
@@ -375,9 +375,9 @@ impl EventSourceReader for MemoryStore {
             };
             let keys = log.newest.keys().filter(wanted);
             let standing = keys.filter_map(|key| log.standing(key, scan.at));
-            standing.take(scan.limit).map(|event| log.read(event)).collect()
+            scan.room().fill(standing.map(|event| Ok(log.read(event))))
         };
-        Ok(self.read(topic, read).unwrap_or_default())
+        self.read(topic, read).unwrap_or_else(|| Ok(Vec::new()))
     }
 
     async fn consumer(

@@ -41,6 +41,7 @@ pub mod error;
 mod hints;
 pub mod memory;
 pub mod postgres;
+mod room;
 pub mod sqlite;
 pub mod watched;
 
@@ -56,6 +57,7 @@ use crate::domain::{
 };
 pub use error::{AppendError, Cause, MoveError, OpenError, StoreError};
 pub use hints::{Hint, Hints};
+pub use room::Room;
 
 /// A topic taken by a writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,8 +253,19 @@ pub struct Scan {
     pub to: Seq,
     /// Most events to return; at least 1.
     pub limit: usize,
+    /// The event with which those returned have so many bytes ([`Event::size`](crate::domain::Event::size)) is the last. So
+    /// one is returned however large it is, and an answer is bounded whatever the log holds.
+    pub bytes: usize,
     /// Which end comes first.
     pub direction: Direction,
+}
+
+impl Scan {
+    /// Room for the answer.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room::new(self.limit, self.bytes)
+    }
 }
 
 /// The order of a scan.
@@ -273,6 +286,16 @@ pub struct SurfaceScan {
     pub keys: KeyRange,
     /// Most events to return; at least 1.
     pub limit: usize,
+    /// The event with which those returned have so many bytes is the last, as in a [`Scan`].
+    pub bytes: usize,
+}
+
+impl SurfaceScan {
+    /// Room for the answer.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room::new(self.limit, self.bytes)
+    }
 }
 
 /// Keys of a surface, in byte order.
@@ -338,6 +361,9 @@ pub trait EventSourceReader: Send + Sync + 'static {
 
     /// Events of one key in the stretch (S9).
     ///
+    /// A key's versions are a chain that leads down. Where the event at `scan.to` is one of them,
+    /// the walk begins there; otherwise it begins at the newest version.
+    ///
     /// # Errors
     /// As [`Self::events`].
     async fn history(
@@ -346,6 +372,32 @@ pub trait EventSourceReader: Send + Sync + 'static {
         key: &Key,
         scan: Scan,
     ) -> Result<Vec<ReadEvent>, StoreError>;
+
+    /// The seqs of a history without its events: of the key's events from `from` to `to`, highest
+    /// first, at most `limit`. The walk begins as that of [`Self::history`].
+    ///
+    /// # Errors
+    /// As [`Self::events`].
+    async fn versions(
+        &self,
+        topic: &TopicName,
+        key: &Key,
+        (from, mut to): (Seq, Seq),
+        limit: usize,
+    ) -> Result<Vec<Seq>, StoreError> {
+        // For stores whose histories are cheap, or all that there is.
+        let mut seqs = Vec::new();
+        while seqs.len() < limit && from <= to {
+            let limit = limit - seqs.len();
+            let scan = Scan { from, to, limit, bytes: 1 << 20, direction: Direction::Backward };
+            let events = self.history(topic, key, scan).await?;
+            let Some(last) = events.last().map(|read| read.event.version.seq) else { break };
+            seqs.extend(events.iter().map(|read| read.event.version.seq));
+            let Some(below) = last.0.checked_sub(1) else { break };
+            to = Seq(below);
+        }
+        Ok(seqs)
+    }
 
     /// First and last seq of a transaction; `None` where there is no such transaction.
     ///

@@ -269,6 +269,16 @@ impl<S: EventSourceReader> EventSourceReader for Watched<S> {
         self.note(Side::Reading, self.store.history(topic, key, scan).await)
     }
 
+    async fn versions(
+        &self,
+        topic: &TopicName,
+        key: &Key,
+        stretch: (Seq, Seq),
+        limit: usize,
+    ) -> Result<Vec<Seq>, StoreError> {
+        self.note(Side::Reading, self.store.versions(topic, key, stretch, limit).await)
+    }
+
     async fn transaction(
         &self,
         topic: &TopicName,

@@ -67,7 +67,6 @@ pub async fn export(
             let text = format!("event {} of {topic} is missing", frontier.leaves());
             return Err(TransferError::Differs(text));
         }
-        walk.fit(lines.len());
         out.write_all(&lines)?;
         lines.clear();
         progress(frontier.leaves(), events);

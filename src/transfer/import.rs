@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{Section, TransferError, Trees, size};
+use super::{Section, TransferError, Trees};
 use crate::domain::{Event, Head, Root, Seq, TopicName, Version};
 use crate::live::walk::Walk;
 use crate::store::{Direction, EventSourceReader};
@@ -188,15 +188,12 @@ impl Course {
             if events.is_empty() {
                 break;
             }
-            let mut bytes = 0;
             for read in &events {
                 if read.event.version.seq.0 != self.found.exact.leaves() {
                     return Ok(false);
                 }
-                bytes += size(&read.event);
                 self.found.push(&read.event);
             }
-            walk.fit(bytes);
         }
         let timeless = self.found.timeless == self.file.timeless;
         Ok(timeless && (!exact || self.found.exact == self.file.exact))

@@ -6,8 +6,17 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut as _, BytesMut};
 use serde::Serialize;
 
-use super::time::rfc3339;
+use super::time::put_rfc3339;
 use crate::domain::{Content, Data, Event, EventBody, Key, ReadEvent, TransactionNo};
+
+/// Names of fields, numbers, hash and time of an event.
+const FIELDS_BYTES: usize = 256;
+
+/// About how many bytes events take as they are read.
+#[must_use]
+pub fn room_for(events: &[ReadEvent]) -> usize {
+    events.iter().map(|read| read.event.size() + FIELDS_BYTES).sum()
+}
 
 /// Appends an event as JSON, without a line end.
 pub fn put_event(out: &mut BytesMut, read: &ReadEvent) {
@@ -45,7 +54,9 @@ fn put(out: &mut BytesMut, event: &Event, invalidated_by: Option<TransactionNo>)
         }
     }
     put_text(out, ",\"recorded_at\":");
-    put_json(out, &rfc3339(*recorded_at));
+    put_text(out, "\"");
+    put_rfc3339(out, *recorded_at);
+    put_text(out, "\"");
     if let Some(by) = invalidated_by {
         put_text(out, ",\"invalidated_by\":");
         put_json(out, &by.0);

@@ -1,5 +1,7 @@
 //! Times as text: RFC 3339 in UTC, with microseconds.
 
+use std::fmt::Write;
+
 use jiff::SignedDuration;
 use jiff::civil::{self, DateTime};
 
@@ -11,8 +13,15 @@ const EPOCH: DateTime = civil::datetime(1970, 1, 1, 0, 0, 0, 0);
 /// before the year 9999 does.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
+    let mut text = String::new();
+    put_rfc3339(&mut text, at);
+    text
+}
+
+/// Appends the same.
+pub fn put_rfc3339(out: &mut impl Write, at: Timestamp) {
     let at = EPOCH.saturating_add(SignedDuration::from_micros(at.0));
-    format!("{at:.6}Z")
+    write!(out, "{at:.6}Z").expect("memory takes all that is written");
 }
 
 /// The moment that a text of the above form names; `None` for any other text.

@@ -89,8 +89,13 @@ async fn a_stream_outlives_the_service_and_is_written_once_in_order() {
         }
     }
     assert_eq!(acked, LINES);
-    let scan =
-        Scan { from: Seq(0), to: Seq(2 * LINES), limit: usize::MAX, direction: Direction::Forward };
+    let scan = Scan {
+        from: Seq(0),
+        to: Seq(2 * LINES),
+        limit: usize::MAX,
+        direction: Direction::Forward,
+        bytes: usize::MAX,
+    };
     let events = client(&service.url).reader().scan(&topic, None, scan).await.expect("events");
     assert_eq!(events.len() as u64, LINES);
     for (n, read) in events.iter().enumerate() {

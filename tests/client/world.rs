@@ -33,7 +33,13 @@ impl World {
     /// The whole log.
     pub async fn events(&self, topic: &TopicName) -> Vec<ReadEvent> {
         let to = Seq(POSITION_MAX - 1);
-        let scan = Scan { from: Seq(0), to, limit: 1_000_000, direction: Direction::Forward };
+        let scan = Scan {
+            from: Seq(0),
+            to,
+            limit: 1_000_000,
+            direction: Direction::Forward,
+            bytes: usize::MAX,
+        };
         self.store.events(topic, scan).await.expect("events")
     }
 

@@ -155,16 +155,41 @@ async fn head_of_a_stream_fetches_no_events() {
 }
 
 #[tokio::test]
-async fn fetches_shrink_to_about_a_mebibyte_where_events_are_large() {
-    const EVENTS: usize = 60;
+async fn a_fetch_is_bounded_in_bytes_also_where_large_events_follow_small_ones() {
+    const LARGE: usize = 40;
     let server = Server::start().await;
-    let data = format!("\"{}\"", "x".repeat(1 << 20));
-    server.seed("t", (0..EVENTS).map(|n| write([content(&format!("k{n:02}"), &data)]))).await;
-    for path in ["/v1/topics/t/events", "/v1/topics/t/surface"] {
+    let large = format!("\"{}\"", "x".repeat(1 << 20));
+    let small = (0..2000).map(|n| content(&format!("a{n:04}"), "1"));
+    let commands = (0..LARGE).map(|n| write([content(&format!("b{n:02}"), &large)]));
+    let again = (0..LARGE).map(|n| write([content("b", &format!("[{n},{large}]"))]));
+    server.seed("t", std::iter::once(write(small)).chain(commands).chain(again)).await;
+    for (path, events) in [
+        ("/v1/topics/t/events", 2000 + 2 * LARGE),
+        ("/v1/topics/t/events?direction=backward", 2000 + 2 * LARGE),
+        ("/v1/topics/t/surface", 2001 + LARGE),
+        ("/v1/topics/t/events?key=b", LARGE),
+    ] {
         server.watched.fetched();
-        assert_eq!(server.read_lines(path).await.len(), EVENTS, "{path}");
+        assert_eq!(server.read_lines(path).await.len(), events, "{path}");
         let fetched = server.watched.fetched();
-        // 16 at first, then 4, then one at a time.
-        assert!(fetched.largest == 16 && fetched.fetches >= EVENTS - 20, "{path}: {fetched:?}");
+        let most = (4 << 20) + (1 << 20) + 100;
+        assert!(fetched.largest > 1 << 20 && fetched.largest < most, "{path}: {fetched:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_history_is_walked_twice_at_most_however_long_it_is() {
+    const VERSIONS: usize = 10_000;
+    let server = Server::start().await;
+    let version =
+        |n: usize| write([content("k", &n.to_string()), content("other", &n.to_string())]);
+    server.seed("t", (0..VERSIONS).map(version)).await;
+    for direction in ["forward", "backward"] {
+        server.watched.fetched();
+        let path = format!("/v1/topics/t/events?key=k&direction={direction}");
+        assert_eq!(server.read_lines(&path).await.len(), VERSIONS, "{path}");
+        let fetched = server.watched.fetched();
+        // The first fetches are small, and walk over the same thousand versions.
+        assert!(fetched.steps < 2 * VERSIONS + 5 * 1024, "{path}: {fetched:?}");
     }
 }

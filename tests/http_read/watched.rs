@@ -8,7 +8,9 @@ use tidelog::domain::{
     Consumer, ConsumerName, Head, Key, ReadEvent, Seq, TopicName, TransactionNo,
 };
 use tidelog::store::memory::MemoryStore;
-use tidelog::store::{Cause, EventSourceReader, Scan, StoreError, SurfaceScan, TopicSummary};
+use tidelog::store::{
+    Cause, Direction, EventSourceReader, Scan, StoreError, SurfaceScan, TopicSummary,
+};
 
 /// What the store says of itself when it fails; no client may see it.
 pub const SECRET: &str = "disk 7 of host db-3 is on fire";
@@ -20,8 +22,10 @@ pub struct Watched {
     fetches: AtomicUsize,
     /// Events fetched.
     fetched: AtomicUsize,
-    /// Most events of one fetch.
+    /// Most bytes of one fetch.
     largest: AtomicUsize,
+    /// Versions that a database would have walked over.
+    steps: AtomicUsize,
     /// How many more fetches succeed.
     good: AtomicUsize,
     /// Everything fails.
@@ -34,6 +38,7 @@ pub struct Fetched {
     pub fetches: usize,
     pub events: usize,
     pub largest: usize,
+    pub steps: usize,
 }
 
 impl Watched {
@@ -43,6 +48,7 @@ impl Watched {
             fetches: AtomicUsize::new(0),
             fetched: AtomicUsize::new(0),
             largest: AtomicUsize::new(0),
+            steps: AtomicUsize::new(0),
             good: AtomicUsize::new(usize::MAX),
             away: AtomicBool::new(false),
         }
@@ -54,6 +60,7 @@ impl Watched {
             fetches: self.fetches.swap(0, Ordering::SeqCst),
             events: self.fetched.swap(0, Ordering::SeqCst),
             largest: self.largest.swap(0, Ordering::SeqCst),
+            steps: self.steps.swap(0, Ordering::SeqCst),
         }
     }
 
@@ -89,8 +96,29 @@ impl Watched {
     fn end_fetch(&self, events: Vec<ReadEvent>) -> Vec<ReadEvent> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
         self.fetched.fetch_add(events.len(), Ordering::SeqCst);
-        self.largest.fetch_max(events.len(), Ordering::SeqCst);
+        let bytes = events.iter().map(|read| read.event.size()).sum();
+        self.largest.fetch_max(bytes, Ordering::SeqCst);
         events
+    }
+
+    /// Counts the steps of a walk down a key's chain: from the version at the scan's end or else
+    /// from the newest, to the lowest version asked for; backward, no further than the limit.
+    async fn count_steps(&self, topic: &TopicName, key: &Key, scan: Scan) {
+        let all = Scan { limit: usize::MAX, bytes: usize::MAX, ..scan };
+        let wanted = self.store.history(topic, key, all).await.expect("memory answers").len();
+        let at_end = Scan { from: scan.to, ..all };
+        let at_end = self.store.history(topic, key, at_end).await.expect("memory answers");
+        let above = if at_end.is_empty() {
+            let above = Scan { from: scan.to.next(), to: Seq(u64::MAX >> 1), ..all };
+            self.store.history(topic, key, above).await.expect("memory answers").len()
+        } else {
+            0
+        };
+        let below = match scan.direction {
+            Direction::Forward => wanted,
+            Direction::Backward => wanted.min(scan.limit),
+        };
+        self.steps.fetch_add(above + below, Ordering::SeqCst);
     }
 }
 
@@ -123,7 +151,21 @@ impl EventSourceReader for Watched {
         scan: Scan,
     ) -> Result<Vec<ReadEvent>, StoreError> {
         self.begin_fetch()?;
+        self.count_steps(topic, key, scan).await;
         self.store.history(topic, key, scan).await.map(|events| self.end_fetch(events))
+    }
+
+    async fn versions(
+        &self,
+        topic: &TopicName,
+        key: &Key,
+        (from, to): (Seq, Seq),
+        limit: usize,
+    ) -> Result<Vec<Seq>, StoreError> {
+        self.begin_fetch()?;
+        let scan = Scan { from, to, limit, bytes: usize::MAX, direction: Direction::Backward };
+        self.count_steps(topic, key, scan).await;
+        self.store.versions(topic, key, (from, to), limit).await
     }
 
     async fn transaction(

@@ -173,7 +173,7 @@ async fn a_writer_folds_while_every_connection_of_the_readers_is_taken() {
     other.batch_execute(lock).await.expect("nobody else folds");
     let at = store.head(&name("read")).await.expect("reads").expect("an event");
     let keys = KeyRange::Prefix { prefix: String::new(), after: None };
-    let (read, scan) = (name("read"), SurfaceScan { at, keys, limit: 1 });
+    let (read, scan) = (name("read"), SurfaceScan { at, keys, limit: 1, bytes: usize::MAX });
     let mut reading = store.surface(&read, &scan);
     let stuck = tokio::time::timeout(Duration::from_millis(200), &mut reading).await;
     assert!(stuck.is_err(), "it waits for the lock");

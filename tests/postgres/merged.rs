@@ -9,8 +9,13 @@ use tidelog::store::{AppendError, Direction, EventSourceReader, EventSourceWrite
 use crate::cluster::Cluster;
 use crate::plan::*;
 
-const ALL: Scan =
-    Scan { from: Seq(0), to: Seq(u64::MAX), limit: 10_000, direction: Direction::Forward };
+const ALL: Scan = Scan {
+    from: Seq(0),
+    to: Seq(u64::MAX),
+    limit: 10_000,
+    bytes: usize::MAX,
+    direction: Direction::Forward,
+};
 
 #[tokio::test]
 async fn batches_that_are_ready_together_share_a_commit_and_nothing_else() {

@@ -108,6 +108,7 @@ impl Pair {
             from: Seq(rng.random_range(0..=head.seq.0)),
             to: Seq(rng.random_range(0..head.seq.0 + 3)),
             limit: rng.random_range(1..20),
+            bytes: rng.random_range(1..100),
             direction: if rng.random() { Direction::Forward } else { Direction::Backward },
         };
         let ours = self.postgres.events(topic, scan).await.expect("events");
@@ -133,7 +134,7 @@ impl Pair {
             0 => KeyRange::Exactly(key(KEYS[rng.random_range(0..KEYS.len())])),
             _ => KeyRange::Prefix { prefix, after },
         };
-        let scan = SurfaceScan { at, keys, limit: rng.random_range(1..10) };
+        let scan = SurfaceScan { at, keys, limit: rng.random_range(1..10), bytes: usize::MAX };
         let ours = self.postgres.surface(&name(TOPIC), &scan).await.expect("a surface");
         let theirs = self.memory.surface(&name(TOPIC), &scan).await.expect("a surface");
         assert_eq!(ours, theirs, "{scan:?}");

@@ -21,7 +21,13 @@ async fn together<T>(place: &Place, appends: impl AsyncFnOnce() -> T) -> T {
 }
 
 async fn events(store: &SqliteStore, topic: &str) -> usize {
-    let scan = Scan { from: Seq(0), to: Seq(u64::MAX), limit: 100, direction: Direction::Forward };
+    let scan = Scan {
+        from: Seq(0),
+        to: Seq(u64::MAX),
+        limit: 100,
+        direction: Direction::Forward,
+        bytes: usize::MAX,
+    };
     store.events(&name(topic), scan).await.unwrap().len()
 }
 

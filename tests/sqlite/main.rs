@@ -1,6 +1,7 @@
 //! What only the SQLite back-end has: its file, its settings, its views, and its agreement with
 //! the memory store on random commands. What every back-end has is tested in `tests/store/`.
 
+mod chains;
 mod file;
 mod group;
 mod model;

@@ -163,7 +163,13 @@ impl Pair {
         for direction in [Direction::Forward, Direction::Backward] {
             let (x, y) = (self.random.random_range(0..=head.seq.0), self.random.random());
             let limit = self.random.random_range(1..20);
-            let scan = Scan { from: Seq(x), to: Seq(x.saturating_add(y)), limit, direction };
+            let scan = Scan {
+                from: Seq(x),
+                to: Seq(x.saturating_add(y)),
+                limit,
+                direction,
+                bytes: usize::MAX,
+            };
             let scan = if y % 2 == 0 { Scan { from: Seq(0), to: Seq(x), ..scan } } else { scan };
             let clamped = Scan { to: scan.to.min(head.seq), ..scan };
             let events = self.memory.events(&t, clamped).await.unwrap();
@@ -177,7 +183,8 @@ impl Pair {
         assert_eq!(self.sqlite.transaction(&t, n).await.unwrap(), range, "{n}");
         let at = range.map_or(head, |(_, last)| Version { seq: last, transaction: n });
         let keys = self.keys();
-        let scan = SurfaceScan { at, keys, limit: self.random.random_range(1..8) };
+        let scan =
+            SurfaceScan { at, keys, limit: self.random.random_range(1..8), bytes: usize::MAX };
         let surface = self.memory.surface(&t, &scan).await.unwrap();
         assert_eq!(self.sqlite.surface(&t, &scan).await.unwrap(), surface, "{scan:?}");
     }
@@ -201,7 +208,7 @@ impl Pair {
         let states = self.sqlite.facts(self.id, wanted).await.unwrap().keys;
         for (of, state) in keys.into_iter().zip(states) {
             let at = Version { seq: folded, ..head };
-            let scan = SurfaceScan { at, keys: KeyRange::Exactly(of), limit: 1 };
+            let scan = SurfaceScan { at, keys: KeyRange::Exactly(of), limit: 1, bytes: usize::MAX };
             let surface = self.memory.surface(&name("t"), &scan).await.unwrap();
             let expected = surface.first().map(|read| read.event.version);
             assert_eq!(state.standing.map(|standing| standing.version), expected, "{scan:?}");
@@ -261,7 +268,7 @@ async fn run(seed: u64) {
         }
         if let Some(head) = pair.head() {
             let keys = KeyRange::Prefix { prefix: String::new(), after: None };
-            let scan = SurfaceScan { at: head, keys, limit: 100 };
+            let scan = SurfaceScan { at: head, keys, limit: 100, bytes: usize::MAX };
             let surface = pair.memory.surface(&name("t"), &scan).await.unwrap();
             let surface = surface.iter().map(|read| match &read.event.body {
                 tidelog::domain::EventBody::Content(content) => {
@@ -332,7 +339,7 @@ async fn a_surface_of_many_steps_is_the_same_surface() {
         pair.sqlite.append(there).await.unwrap();
     }
     let keys = KeyRange::Prefix { prefix: String::new(), after: None };
-    let scan = SurfaceScan { at: pair.head().unwrap(), keys, limit: 2_000 };
+    let scan = SurfaceScan { at: pair.head().unwrap(), keys, limit: 2_000, bytes: usize::MAX };
     let surface = pair.memory.surface(&name("t"), &scan).await.unwrap();
     assert_eq!(surface.len(), 900);
     assert_eq!(pair.sqlite.surface(&name("t"), &scan).await.unwrap(), surface);

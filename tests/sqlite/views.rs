@@ -93,7 +93,13 @@ async fn json_functions_work_on_data_and_the_bytes_are_those_that_were_sent() {
         let store = place.open();
         let mut topic = Topic::open(&store, "t").await;
         store.append(topic.event("k", data)).await.unwrap();
-        let scan = Scan { from: Seq(0), to: Seq(9), limit: 9, direction: Direction::Forward };
+        let scan = Scan {
+            from: Seq(0),
+            to: Seq(9),
+            limit: 9,
+            direction: Direction::Forward,
+            bytes: usize::MAX,
+        };
         let read = store.events(&name("t"), scan).await.unwrap();
         assert_eq!(read[0].event, topic_event(data));
     }

@@ -8,6 +8,7 @@
 mod backends;
 #[path = "../support/book.rs"]
 mod book;
+mod bounds;
 #[path = "../support/postgres.rs"]
 mod cluster;
 mod guarantees;

@@ -164,6 +164,7 @@ impl Run {
             to: self.some_seq(head),
             limit: self.random.random_range(1..20),
             direction: [Direction::Forward, Direction::Backward][self.random.random_range(0..2)],
+            bytes: usize::MAX,
         };
         let key = self.some_key();
         let number = TransactionNo(self.random.random_range(0..head.transaction.0 + 3));
@@ -194,7 +195,8 @@ impl Run {
             let after = self.some_key().as_str().to_owned();
             KeyRange::Prefix { prefix, after: self.random.random_bool(0.5).then_some(after) }
         };
-        let scan = SurfaceScan { at, keys, limit: self.random.random_range(1..12) };
+        let scan =
+            SurfaceScan { at, keys, limit: self.random.random_range(1..12), bytes: usize::MAX };
         let expected = self.memory.reader.surface(&self.writer.name, &scan).await;
         let found = self.writer.store.reader.surface(&self.writer.name, &scan).await;
         assert_eq!(found.expect("a surface"), expected.expect("a surface"), "{scan:?}");

@@ -107,7 +107,13 @@ impl OverHttp {
         for read in &mut events {
             assert_eq!(read.event.prev, None, "nothing is made up");
             let seq: Seq = read.event.version.seq;
-            let scan = Scan { from: seq, to: seq, limit: 1, direction: Direction::Forward };
+            let scan = Scan {
+                from: seq,
+                to: seq,
+                limit: 1,
+                direction: Direction::Forward,
+                bytes: usize::MAX,
+            };
             let kept = self.store.events(topic, scan).await.expect("the store answers");
             read.event.prev = kept[0].event.prev;
         }

@@ -41,7 +41,13 @@ fn scans() -> Vec<Scan> {
     for direction in [Direction::Forward, Direction::Backward] {
         for from in places.map(Seq) {
             for to in places.map(Seq) {
-                scans.extend([1, 2, 7, 10_000].map(|limit| Scan { from, to, limit, direction }));
+                scans.extend([1, 2, 7, 10_000].map(|limit| Scan {
+                    from,
+                    to,
+                    limit,
+                    direction,
+                    bytes: usize::MAX,
+                }));
             }
         }
     }

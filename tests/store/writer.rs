@@ -120,7 +120,12 @@ impl Writer {
 
     /// The surface just after the event `at`, as a reader sees it: keys and seqs.
     pub async fn surface(&self, at: Seq) -> Vec<(String, u64)> {
-        let scan = SurfaceScan { at: self.version(at), keys: all_keys(), limit: 10_000 };
+        let scan = SurfaceScan {
+            at: self.version(at),
+            keys: all_keys(),
+            limit: 10_000,
+            bytes: usize::MAX,
+        };
         let events = self.store.reader.surface(&self.name, &scan).await.expect("a surface");
         events.iter().map(|read| (key_of(&read.event), read.event.version.seq.0)).collect()
     }
@@ -161,7 +166,7 @@ pub fn as_given(mut facts: Facts) -> Facts {
 
 pub fn everything() -> Scan {
     let (from, to) = (Seq(0), Seq(tidelog::domain::limits::POSITION_MAX - 1));
-    Scan { from, to, limit: 100_000, direction: Direction::Forward }
+    Scan { from, to, limit: 100_000, direction: Direction::Forward, bytes: usize::MAX }
 }
 
 pub fn all_keys() -> KeyRange {

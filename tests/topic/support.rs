@@ -176,6 +176,7 @@ impl FaultyStore {
             to: Seq(u64::MAX >> 1),
             limit: usize::MAX,
             direction: Direction::Forward,
+            bytes: usize::MAX,
         };
         self.inner().events(topic, scan).await.expect("memory answers")
     }

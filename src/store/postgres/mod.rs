@@ -3,15 +3,17 @@
 //! Appends go over *lanes* (`lane.rs`), which live on the thread that appends first: an answer then
 //! crosses no threads on its way to the actor. Everything else goes over pools of connections: one
 //! for what writers look up, one for their folds, one for readers, one for moving consumers, so that
-//! none keeps another waiting. They live on a runtime of the store's own.
+//! none keeps another waiting. They live on two runtimes of the store's own, so that reading much
+//! does not delay writing.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `config`, `tls`, `session` | how connections come about |
 //! | `start`, `migrate` | what is checked and made at start |
 //! | `lane`, `append` | the only way by which events are written |
-//! | `facts`, `fold`, `read` | look-ups, the surface, reads |
+//! | `facts`, `fold` | look-ups, the surface |
 //! | `consumers` | positions of readers |
+//! | `readers`, `read` | everything that readers ask |
 //! | `hints` | NOTIFY and LISTEN between instances |
 //! | `row`, `range`, `error` | values, key ranges and errors between database and domain |
 //!
@@ -29,6 +31,7 @@ mod lane;
 mod migrate;
 mod range;
 mod read;
+mod readers;
 mod row;
 mod session;
 mod start;
@@ -49,19 +52,18 @@ use tokio::task::JoinHandle;
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    AppendError, Cause, EventSourceReader, EventSourceWriter, Facts, Hints, MoveError, OpenError,
-    Opened, Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Cause, EventSourceWriter, Facts, MoveError, OpenError, Opened, StoreError,
+    Touched, Wanted,
 };
 use crate::domain::{
-    Batch, Consumer, ConsumerName, EventBody, Head, Key, Move, Moved, ReadEvent, Revision, Root,
-    Seq, Timestamp, TopicId, TopicName, TransactionNo,
+    Batch, ConsumerName, Event, Key, Move, Moved, Revision, Seq, Timestamp, TopicId, TopicName,
 };
 pub use config::Config;
 use config::Target;
 use error::{pool_error, store_error};
 use hints::PostgresHints;
 use lane::{Job, Lane, Link};
-use read::Place;
+use readers::Readers;
 use session::Connector;
 
 /// Largest batch in bytes: PostgreSQL takes no message of a gigabyte, and drops the connection
@@ -83,7 +85,7 @@ pub struct PostgresStore {
     /// Folds of writers.
     folds: Pool,
     /// Readers, and the folds that they need.
-    readers: Pool,
+    readers: Readers,
     /// Moves of consumers.
     moves: Pool,
     /// Started when they are first asked for.
@@ -115,13 +117,9 @@ impl PostgresStore {
     pub async fn connect(config: &Config) -> Result<Self, OpenError> {
         let target = Arc::new(Target::parse(config)?);
         let tls = tls::connector(&target.verify)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("postgres")
-            .enable_all()
-            .build()
-            .map_err(|error| OpenError::Unsuitable(format!("no threads to be had: {error}")))?;
-        let connector = |used_for| Connector {
+        let runtime = runtime("postgres")?;
+        let reading = self::runtime("postgres-read")?;
+        let connector_on = |runtime: &Runtime, used_for| Connector {
             target: target.clone(),
             tls: tls.clone(),
             runtime: runtime.handle().clone(),
@@ -129,11 +127,14 @@ impl PostgresStore {
             lock_timeout: config.lock_timeout,
             used_for,
         };
+        let connector = |used_for| connector_on(&runtime, used_for);
+        let readers = connector_on(&reading, "read");
+        let readers = readers.pool(config.readers.max(1), Some(config.connect_timeout));
         let mut store = Self {
             lanes: Vec::new(),
             lookups: connector("lookup").pool(LOOKUPS, Some(config.connect_timeout)),
             folds: connector("fold").pool(FOLDS, None),
-            readers: connector("read").pool(config.readers.max(1), Some(config.connect_timeout)),
+            readers: Readers::new(readers, reading),
             moves: connector("consumer").pool(MOVES, Some(config.connect_timeout)),
             hints: OnceLock::new(),
             hinting: connector("hints"),
@@ -166,28 +167,6 @@ impl PostgresStore {
 
     async fn mover(&self) -> Result<Object, MoveError> {
         self.moves.get().await.map_err(|error| MoveError::NotMoved(pool_error(error)))
-    }
-
-    async fn reader(&self) -> Result<Object, StoreError> {
-        self.readers.get().await.map_err(pool_error)
-    }
-
-    /// Finds a topic with its surface brought forward to `at`, or to the head where that is
-    /// earlier.
-    async fn folded(
-        &self,
-        client: &mut Object,
-        topic: &TopicName,
-        at: Seq,
-    ) -> Result<Option<Place>, StoreError> {
-        let place = read::place(client, topic).await?;
-        if let Some(Place { id, head, folded }) = &place {
-            let at = at.min(head.seq);
-            if folded.is_none_or(|folded| folded < at) {
-                fold::fold(client, *id, at, None).await?;
-            }
-        }
-        Ok(place)
     }
 }
 
@@ -230,6 +209,16 @@ impl Drop for PostgresStore {
     }
 }
 
+/// Threads of the store's own.
+fn runtime(name: &str) -> Result<Runtime, OpenError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(|error| OpenError::Unsuitable(format!("no threads to be had: {error}")))
+}
+
 /// Starts a snapshot that all statements of a call share. Dropping it ends it.
 async fn snapshot(client: &mut Object) -> Result<deadpool_postgres::Transaction<'_>, StoreError> {
     let snapshot =
@@ -238,11 +227,7 @@ async fn snapshot(client: &mut Object) -> Result<deadpool_postgres::Transaction<
 }
 
 fn size(batch: &Batch) -> usize {
-    let sizes = batch.events.iter().map(|event| match &event.body {
-        EventBody::Content(content) => content.size(),
-        EventBody::Invalidation(_) => 0,
-    });
-    sizes.sum()
+    batch.events.iter().map(Event::size).sum()
 }
 
 #[async_trait]
@@ -329,109 +314,5 @@ impl EventSourceWriter for PostgresStore {
         self.folds.close();
         self.readers.close();
         self.moves.close();
-    }
-}
-
-#[async_trait]
-impl EventSourceReader for PostgresStore {
-    async fn topics(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<TopicSummary>, StoreError> {
-        read::topics(&self.reader().await?, prefix, after, limit).await
-    }
-
-    async fn head(&self, topic: &TopicName) -> Result<Head, StoreError> {
-        let place = read::place(&self.reader().await?, topic).await?;
-        Ok(place.map(|place| place.head))
-    }
-
-    async fn heads(&self, topics: &[TopicName]) -> Result<Vec<Head>, StoreError> {
-        read::heads(&self.reader().await?, topics).await
-    }
-
-    fn hints(&self) -> Option<Arc<dyn Hints>> {
-        let start = || Arc::new(PostgresHints::start(self.hinting.clone()));
-        Some(Arc::clone(self.hints.get_or_init(start)) as _)
-    }
-
-    async fn events(&self, topic: &TopicName, scan: Scan) -> Result<Vec<ReadEvent>, StoreError> {
-        read::events(&self.reader().await?, topic, scan).await
-    }
-
-    async fn history(
-        &self,
-        topic: &TopicName,
-        key: &Key,
-        scan: Scan,
-    ) -> Result<Vec<ReadEvent>, StoreError> {
-        let mut client = self.reader().await?;
-        let Some(place) = self.folded(&mut client, topic, scan.to).await? else {
-            return Ok(Vec::new());
-        };
-        read::history(&client, place.id, key, scan).await
-    }
-
-    async fn transaction(
-        &self,
-        topic: &TopicName,
-        transaction: TransactionNo,
-    ) -> Result<Option<(Seq, Seq)>, StoreError> {
-        let client = self.reader().await?;
-        let Some(place) = read::place(&client, topic).await? else { return Ok(None) };
-        read::transaction(&client, place.id, transaction).await
-    }
-
-    async fn surface(
-        &self,
-        topic: &TopicName,
-        scan: &SurfaceScan,
-    ) -> Result<Vec<ReadEvent>, StoreError> {
-        let mut client = self.reader().await?;
-        let Some(place) = self.folded(&mut client, topic, scan.at.seq).await? else {
-            return Ok(Vec::new());
-        };
-        read::surface(&snapshot(&mut client).await?, place.id, scan).await
-    }
-
-    async fn consumer(
-        &self,
-        topic: &TopicName,
-        name: &ConsumerName,
-    ) -> Result<Option<Consumer>, StoreError> {
-        consumers::one(&self.reader().await?, topic, name).await
-    }
-
-    async fn consumers(
-        &self,
-        topic: &TopicName,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Consumer>, StoreError> {
-        consumers::list(&self.reader().await?, topic, prefix, after, limit).await
-    }
-
-    async fn all_consumers(
-        &self,
-        after: Option<&(TopicName, ConsumerName)>,
-        limit: usize,
-    ) -> Result<Vec<(TopicName, Consumer)>, StoreError> {
-        consumers::all(&self.reader().await?, after, limit).await
-    }
-
-    async fn root(&self, topic: &TopicName, at: Seq) -> Result<Option<Root>, StoreError> {
-        let client = self.reader().await?;
-        let Some(place) = read::place(&client, topic).await? else { return Ok(None) };
-        let wanted = Wanted { marks: vec![at], ..Wanted::default() };
-        let marks = facts::facts(&client, place.id, &wanted).await?.marks;
-        Ok(marks.into_iter().flatten().next().map(|mark| mark.root))
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        let client = self.reader().await?;
-        facts::query(&client, "SELECT 1", &[]).await.map(|_| ())
     }
 }

@@ -1,14 +1,17 @@
 //! Everything readers ask. Pages are one statement, surfaces one snapshot.
 //!
-//! Not here: bringing the surface forward first where it is behind (`mod.rs`).
+//! Not here: bringing the surface forward first where it is behind, and what becomes of a connection
+//! whose server still sends (`reading.rs`).
 
 use deadpool_postgres::GenericClient;
+use futures::TryStreamExt as _;
+use tokio_postgres::types::ToSql;
 
-use super::super::{Direction, KeyRange, Scan, StoreError, SurfaceScan, TopicSummary};
-use super::error::corrupt;
+use super::super::{Direction, KeyRange, Room, Scan, StoreError, SurfaceScan, TopicSummary};
+use super::error::{corrupt, store_error};
 use super::facts::{TRANSACTIONS, query};
 use super::range::{Bounds, exactly, prefixed};
-use super::row::{column, event_columns, integer, maybe, read_event, version};
+use super::row::{column, event_columns, integer, maybe, position, read_event, version};
 use crate::domain::{Head, Key, ReadEvent, Seq, TopicId, TopicName, TransactionNo, Version};
 
 const TOPICS: &str = "SELECT head_seq, head_transaction, name FROM topic
@@ -26,30 +29,30 @@ const FOLDED: &str = "SELECT seq FROM fold WHERE topic = $1";
 
 const FORWARD: &str = concat!(
     "SELECT ",
-    event_columns!(),
+    event_columns!("(SELECT id FROM topic WHERE name = $1)"),
     " FROM event e
-    LEFT JOIN invalidation i ON i.topic = e.topic AND i.transaction = e.transaction
     WHERE e.topic = (SELECT id FROM topic WHERE name = $1) AND e.seq BETWEEN $2 AND $3
     ORDER BY e.topic, e.seq
     LIMIT $4"
 );
 const BACKWARD: &str = concat!(
     "SELECT ",
-    event_columns!(),
+    event_columns!("(SELECT id FROM topic WHERE name = $1)"),
     " FROM event e
-    LEFT JOIN invalidation i ON i.topic = e.topic AND i.transaction = e.transaction
     WHERE e.topic = (SELECT id FROM topic WHERE name = $1) AND e.seq BETWEEN $2 AND $3
     ORDER BY e.topic DESC, e.seq DESC
     LIMIT $4"
 );
 
-/// A key's chain of versions from its newest, down to the first seq asked for.
+/// A key's chain of versions down to the first seq asked for: from the last one, where that is a
+/// version of the key, or else from the newest.
 macro_rules! chain {
     () => {
         "WITH RECURSIVE chain (seq, prev) AS (
-            SELECT e.seq, e.prev FROM latest l
-            JOIN event e ON e.topic = l.topic AND e.seq = l.newest
-            WHERE l.topic = $1 AND l.key = $2
+            SELECT e.seq, e.prev FROM event e
+            WHERE e.topic = $1 AND e.seq = coalesce(
+                (SELECT v.seq FROM event v WHERE v.topic = $1 AND v.seq = $4 AND v.key = $2),
+                (SELECT l.newest FROM latest l WHERE l.topic = $1 AND l.key = $2))
             UNION ALL
             SELECT e.seq, e.prev FROM chain c
             JOIN event e ON e.topic = $1 AND e.seq = c.prev
@@ -62,10 +65,9 @@ macro_rules! of_chain {
     () => {
         concat!(
             ") SELECT ",
-            event_columns!(),
+            event_columns!("$1"),
             " FROM wanted w
             JOIN event e ON e.topic = $1 AND e.seq = w.seq
-            LEFT JOIN invalidation i ON i.topic = e.topic AND i.transaction = e.transaction
             ORDER BY e.seq "
         )
     };
@@ -73,14 +75,14 @@ macro_rules! of_chain {
 const HISTORY_FORWARD: &str = concat!(chain!(), "ORDER BY seq LIMIT $5", of_chain!(), "ASC");
 /// The chain comes newest first, so that it need not be walked beyond the limit.
 const HISTORY_BACKWARD: &str = concat!(chain!(), "LIMIT $5", of_chain!(), "DESC");
+const VERSIONS: &str = concat!(chain!(), "LIMIT $5) SELECT seq FROM wanted");
 
 /// The surface as of exactly the seq that has been folded.
 const SURFACE: &str = concat!(
     "SELECT ",
-    event_columns!(),
+    event_columns!("$1"),
     " FROM latest l
     JOIN event e ON e.topic = l.topic AND e.seq = l.standing
-    LEFT JOIN invalidation i ON i.topic = e.topic AND i.transaction = e.transaction
     WHERE l.topic = $1 AND l.key >= $2 AND l.key < $3
     ORDER BY l.key
     LIMIT $4"
@@ -89,7 +91,7 @@ const SURFACE: &str = concat!(
 /// and not invalidated by then. (`+ 0`: as in `fold_standing.sql`.)
 const SURFACE_AS_OF: &str = concat!(
     "SELECT ",
-    event_columns!(),
+    event_columns!("$1"),
     " FROM latest l
     CROSS JOIN LATERAL (
         WITH RECURSIVE chain (seq, prev, stands) AS (
@@ -109,7 +111,6 @@ const SURFACE_AS_OF: &str = concat!(
         SELECT n.seq FROM chain n WHERE n.stands LIMIT 1
     ) s
     JOIN event e ON e.topic = $1 AND e.seq = s.seq
-    LEFT JOIN invalidation i ON i.topic = e.topic AND i.transaction = e.transaction
     WHERE l.topic = $1 AND l.key >= $2 AND l.key < $3
     ORDER BY l.key
     LIMIT $4"
@@ -157,18 +158,45 @@ pub(super) async fn heads<C: GenericClient>(
     rows.iter().map(|row| version(row, 0)).collect()
 }
 
+/// Events, and whether the server still sends more.
+pub(super) struct Answer {
+    pub(super) events: Vec<ReadEvent>,
+    pub(super) goes_on: bool,
+}
+
+/// Takes rows in as they come, as long as there is room.
+async fn take<C: GenericClient>(
+    client: &C,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+    mut room: Room,
+) -> Result<Answer, StoreError> {
+    let statement = client.prepare_cached(sql).await.map_err(store_error)?;
+    let rows = client.query_raw(&statement, parameters.iter().copied()).await;
+    let mut rows = std::pin::pin!(rows.map_err(store_error)?);
+    let mut events = Vec::with_capacity(room.events().min(1024));
+    while let Some(row) = rows.try_next().await.map_err(store_error)? {
+        if room.is_full() {
+            return Ok(Answer { events, goes_on: true });
+        }
+        let read = read_event(&row)?;
+        room.take(&read);
+        events.push(read);
+    }
+    Ok(Answer { events, goes_on: false })
+}
+
 pub(super) async fn events<C: GenericClient>(
     client: &C,
     topic: &TopicName,
     scan: Scan,
-) -> Result<Vec<ReadEvent>, StoreError> {
+) -> Result<Answer, StoreError> {
     let sql = match scan.direction {
         Direction::Forward => FORWARD,
         Direction::Backward => BACKWARD,
     };
     let [from, to, limit] = [scan.from.0, scan.to.0, scan.limit as u64].map(integer);
-    let rows = query(client, sql, &[&topic.as_str(), &from, &to, &limit]).await?;
-    rows.iter().map(read_event).collect()
+    take(client, sql, &[&topic.as_str(), &from, &to, &limit], scan.room()).await
 }
 
 /// Once the surface has been brought forward to the scan's end.
@@ -177,14 +205,27 @@ pub(super) async fn history<C: GenericClient>(
     topic: TopicId,
     key: &Key,
     scan: Scan,
-) -> Result<Vec<ReadEvent>, StoreError> {
+) -> Result<Answer, StoreError> {
     let sql = match scan.direction {
         Direction::Forward => HISTORY_FORWARD,
         Direction::Backward => HISTORY_BACKWARD,
     };
     let [from, to, limit] = [scan.from.0, scan.to.0, scan.limit as u64].map(integer);
-    let rows = query(client, sql, &[&topic.0, &key.as_str(), &from, &to, &limit]).await?;
-    rows.iter().map(read_event).collect()
+    let parameters: [&(dyn ToSql + Sync); 5] = [&topic.0, &key.as_str(), &from, &to, &limit];
+    take(client, sql, &parameters, scan.room()).await
+}
+
+/// The same without the events.
+pub(super) async fn versions<C: GenericClient>(
+    client: &C,
+    topic: TopicId,
+    key: &Key,
+    (from, to): (Seq, Seq),
+    limit: usize,
+) -> Result<Vec<Seq>, StoreError> {
+    let [from, to, limit] = [from.0, to.0, limit as u64].map(integer);
+    let rows = query(client, VERSIONS, &[&topic.0, &key.as_str(), &from, &to, &limit]).await?;
+    rows.iter().map(|row| Ok(Seq(position(column(row, 0)?)?))).collect()
 }
 
 pub(super) async fn transaction<C: GenericClient>(
@@ -202,19 +243,21 @@ pub(super) async fn surface<C: GenericClient>(
     client: &C,
     topic: TopicId,
     scan: &SurfaceScan,
-) -> Result<Vec<ReadEvent>, StoreError> {
+) -> Result<Answer, StoreError> {
     let bounds = match &scan.keys {
         KeyRange::Exactly(key) => Some(exactly(key.as_str())),
         KeyRange::Prefix { prefix, after } => prefixed(prefix, after.as_deref()),
     };
-    let Some(Bounds { from, to }) = bounds else { return Ok(Vec::new()) };
+    let Some(Bounds { from, to }) = bounds else {
+        return Ok(Answer { events: Vec::new(), goes_on: false });
+    };
     let [at, limit] = [scan.at.seq.0, scan.limit as u64].map(integer);
     let rows = query(client, FOLDED, &[&topic.0]).await?;
     let folded: i64 = column(rows.first().ok_or_else(|| corrupt("no topic has this id"))?, 0)?;
-    let rows = if folded == at {
-        query(client, SURFACE, &[&topic.0, &from, &to, &limit]).await?
+    let parameters: [&(dyn ToSql + Sync); 5] = [&topic.0, &from, &to, &limit, &at];
+    if folded == at {
+        take(client, SURFACE, &parameters[..4], scan.room()).await
     } else {
-        query(client, SURFACE_AS_OF, &[&topic.0, &from, &to, &limit, &at]).await?
-    };
-    rows.iter().map(read_event).collect()
+        take(client, SURFACE_AS_OF, &parameters, scan.room()).await
+    }
 }

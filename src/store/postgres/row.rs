@@ -14,12 +14,18 @@ use crate::domain::{
     Json, Key, NameError, ReadEvent, Reason, Seq, Timestamp, TransactionNo, Version,
 };
 
-/// The columns that [`read_event`] takes, from `event e` and the `invalidation i` of it.
+/// The columns that [`read_event`] takes, from `event e` of the topic `$topic`, a text of SQL. Whether
+/// the topic has invalidations at all is looked up once; only where it has, for every event.
 macro_rules! event_columns {
-    () => {
-        "e.seq, e.transaction, e.last, e.recorded_at, e.prev, e.key, e.hash, e.type, \
-         e.content_type, e.data, e.data_binary, e.metadata, e.digest, e.invalidates, e.reason, \
-         i.by_transaction"
+    ($topic:literal) => {
+        concat!(
+            "e.seq, e.transaction, e.last, e.recorded_at, e.prev, e.key, e.hash, e.type, \
+             e.content_type, e.data, e.data_binary, e.metadata, e.digest, e.invalidates, e.reason, \
+             CASE WHEN EXISTS (SELECT FROM invalidation WHERE topic = ",
+            $topic,
+            ") THEN (SELECT i.by_transaction FROM invalidation i
+                WHERE i.topic = e.topic AND i.transaction = e.transaction) END"
+        )
     };
 }
 pub(super) use event_columns;

@@ -36,8 +36,8 @@ use self::readers::Readers;
 use self::surface::Found;
 use self::writer::{Due, Writer};
 use super::{
-    AppendError, EventSourceReader, EventSourceWriter, Facts, MoveError, OpenError, Opened, Scan,
-    StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
+    AppendError, Direction, EventSourceReader, EventSourceWriter, Facts, MoveError, OpenError,
+    Opened, Scan, StoreError, SurfaceScan, TopicSummary, Touched, Wanted,
 };
 use crate::domain::{
     Batch, Consumer, ConsumerName, Head, Key, Move, Moved, ReadEvent, Revision, Root, Seq,
@@ -93,10 +93,10 @@ impl SqliteStore {
     }
 
     /// A read by key: brings the surface forward first where it is behind.
-    async fn by_key(
+    async fn by_key<T: Send + 'static>(
         &self,
-        read: impl Fn(&Connection) -> Result<Found, StoreError> + Clone + Send + 'static,
-    ) -> Result<Vec<ReadEvent>, StoreError> {
+        read: impl Fn(&Connection) -> Result<Found<T>, StoreError> + Clone + Send + 'static,
+    ) -> Result<Vec<T>, StoreError> {
         loop {
             match self.readers.read(read.clone()).await? {
                 Found::Events(events) => return Ok(events),
@@ -237,6 +237,18 @@ impl EventSourceReader for SqliteStore {
     ) -> Result<Vec<ReadEvent>, StoreError> {
         let (topic, key) = (topic.clone(), key.clone());
         self.by_key(move |conn| surface::history(conn, &topic, &key, scan)).await
+    }
+
+    async fn versions(
+        &self,
+        topic: &TopicName,
+        key: &Key,
+        (from, to): (Seq, Seq),
+        limit: usize,
+    ) -> Result<Vec<Seq>, StoreError> {
+        let (topic, key) = (topic.clone(), key.clone());
+        let scan = Scan { from, to, limit, bytes: usize::MAX, direction: Direction::Backward };
+        self.by_key(move |conn| surface::versions(conn, &topic, &key, scan)).await
     }
 
     async fn transaction(

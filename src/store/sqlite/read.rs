@@ -93,11 +93,10 @@ pub fn events(conn: &Connection, topic: TopicId, scan: Scan) -> Result<Vec<ReadE
     let (from, to, limit) = (int(scan.from.0), int(scan.to.0), int(scan.limit as u64));
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params![topic.0, from, to, limit])?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.push(row::event(row)?);
-    }
-    Ok(events)
+    scan.room().fill(std::iter::from_fn(|| match rows.next() {
+        Ok(row) => row.map(row::event),
+        Err(error) => Some(Err(error.into())),
+    }))
 }
 
 /// First and last seq of a transaction; `None` where there is none.

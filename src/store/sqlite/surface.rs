@@ -14,19 +14,20 @@ use super::open::folded;
 use super::read;
 use super::row::{self, int, position, select_events};
 use crate::domain::{Key, ReadEvent, Seq, TopicId, TopicName};
-use crate::store::{Direction, KeyRange, Scan, StoreError, SurfaceScan};
+use crate::store::{Direction, KeyRange, Room, Scan, StoreError, SurfaceScan};
 
 const NEWEST: &str = "SELECT newest FROM latest WHERE topic = ?1 AND key = ?2";
 /// The first key is `?2` itself where `?3` is 0, and the one after it where it is 1.
 const KEYS: &str = "SELECT key, newest FROM latest
     WHERE topic = ?1 AND key >= ?2 AND (?3 = 0 OR key > ?2) ORDER BY key";
+const IS_VERSION: &str = "SELECT 1 FROM event WHERE topic = ?1 AND seq = ?2 AND key = ?3";
 const PREV: &str = "SELECT prev FROM event WHERE topic = ?1 AND seq = ?2";
 const EVENT: &str = select_events!("WHERE e.topic = ?1 AND e.seq = ?2");
 
 /// The answer to a read by key.
-pub enum Found {
+pub enum Found<T = ReadEvent> {
     /// These events.
-    Events(Vec<ReadEvent>),
+    Events(Vec<T>),
     /// None yet: the surface has to be brought forward to this seq first.
     Behind(TopicId, Seq),
 }
@@ -38,6 +39,29 @@ pub fn history(
     key: &Key,
     scan: Scan,
 ) -> Result<Found, StoreError> {
+    by_version(conn, topic, key, scan, |chain, newest, scan| chain.history(newest, scan))
+}
+
+/// The seqs of a history.
+pub fn versions(
+    conn: &Connection,
+    topic: &TopicName,
+    key: &Key,
+    scan: Scan,
+) -> Result<Found<Seq>, StoreError> {
+    by_version(conn, topic, key, scan, |chain, newest, scan| {
+        Ok(chain.seqs(newest, scan)?.into_iter().map(Seq).collect())
+    })
+}
+
+/// Reads down a key's chain, from where the walk begins.
+fn by_version<T>(
+    conn: &Connection,
+    topic: &TopicName,
+    key: &Key,
+    scan: Scan,
+    read: impl FnOnce(Chain<'_>, u64, Scan) -> Result<Vec<T>, StoreError>,
+) -> Result<Found<T>, StoreError> {
     let Some((topic, head)) = read::find(conn, topic)? else {
         return Ok(Found::Events(Vec::new()));
     };
@@ -45,11 +69,10 @@ pub fn history(
     if folded(conn, topic)? < Some(to) {
         return Ok(Found::Behind(topic, to));
     }
-    let chain = Chain::new(conn, topic)?;
-    let Some(newest) = newest(conn, topic, key)? else {
-        return Ok(Found::Events(Vec::new()));
-    };
-    chain.history(newest, Scan { to, ..scan }).map(Found::Events)
+    let begin =
+        if is_version(conn, topic, key, to)? { Some(to.0) } else { newest(conn, topic, key)? };
+    let Some(begin) = begin else { return Ok(Found::Events(Vec::new())) };
+    read(Chain::new(conn, topic)?, begin, Scan { to, ..scan }).map(Found::Events)
 }
 
 /// A stretch of a surface.
@@ -72,7 +95,7 @@ pub fn surface(
             Ok(Found::Events(event.flatten().into_iter().collect()))
         }
         KeyRange::Prefix { prefix, after } => {
-            chain.surface(prefix, after.as_deref(), at, scan.limit).map(Found::Events)
+            chain.surface(prefix, after.as_deref(), at, scan.room()).map(Found::Events)
         }
     }
 }
@@ -81,6 +104,11 @@ fn newest(conn: &Connection, topic: TopicId, key: &Key) -> Result<Option<u64>, S
     let mut statement = conn.prepare_cached(NEWEST)?;
     let of = params![topic.0, key.as_str()];
     statement.query_row(of, |row| Ok(position(row, 0))).optional()?.transpose()
+}
+
+fn is_version(conn: &Connection, topic: TopicId, key: &Key, at: Seq) -> Result<bool, StoreError> {
+    let mut statement = conn.prepare_cached(IS_VERSION)?;
+    Ok(statement.exists(params![topic.0, int(at.0), key.as_str()])?)
 }
 
 /// The walk from a key's newest event to older ones.
@@ -117,20 +145,23 @@ impl<'c> Chain<'c> {
         prefix: &str,
         after: Option<&str>,
         at: Seq,
-        limit: usize,
+        mut room: Room,
     ) -> Result<Vec<ReadEvent>, StoreError> {
         let (from, exclusive) = read::start(prefix, after);
         let mut keys = self.conn.prepare_cached(KEYS)?;
         let mut rows = keys.query(params![self.topic.0, from, exclusive])?;
         let mut events = Vec::new();
-        while events.len() < limit
+        while !room.is_full()
             && let Some(row) = rows.next()?
         {
             let key = row.get_ref(0)?.as_bytes().map_err(rusqlite::Error::from)?;
             if !key.starts_with(prefix.as_bytes()) {
                 break;
             }
-            events.extend(self.standing(position(row, 1)?, at)?);
+            if let Some(read) = self.standing(position(row, 1)?, at)? {
+                room.take(&read);
+                events.push(read);
+            }
         }
         Ok(events)
     }
@@ -143,8 +174,8 @@ impl<'c> Chain<'c> {
             row::event(row)
         };
         match scan.direction {
-            Direction::Backward => seqs.into_iter().map(read).collect(),
-            Direction::Forward => seqs.into_iter().rev().map(read).collect(),
+            Direction::Backward => scan.room().fill(seqs.into_iter().map(read)),
+            Direction::Forward => scan.room().fill(seqs.into_iter().rev().map(read)),
         }
     }
 

@@ -113,7 +113,8 @@ async fn a_topic_without_events_is_not_there_for_readers(stand: Stand) {
         let first = tidelog::domain::TransactionNo(0);
         assert_eq!(reader.transaction(&topic, first).await.expect("an answer"), None);
         let at = tidelog::domain::Version { seq: Seq(0), transaction: first };
-        let scan = tidelog::store::SurfaceScan { at, keys: all_keys(), limit: 9 };
+        let scan =
+            tidelog::store::SurfaceScan { at, keys: all_keys(), limit: 9, bytes: usize::MAX };
         assert!(reader.surface(&topic, &scan).await.expect("a surface").is_empty());
     }
     assert!(reader.topics("", None, 9).await.expect("topics").is_empty());

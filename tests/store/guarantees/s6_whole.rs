@@ -71,7 +71,7 @@ async fn backward(store: &Store, head: Version) {
 }
 
 async fn surface(store: &Store, head: Version) {
-    let scan = SurfaceScan { at: head, keys: all_keys(), limit: 10 };
+    let scan = SurfaceScan { at: head, keys: all_keys(), limit: 10, bytes: usize::MAX };
     let events = store.reader.surface(&name("t"), &scan).await.expect("a surface");
     assert_eq!(events.len(), 3);
     let data: Vec<_> = events

@@ -119,7 +119,8 @@ async fn check(writer: &mut Writer, content: Content) {
     let scan = tidelog::store::Scan { from: head.seq, to: head.seq, ..everything() };
     read(reader.events(&writer.name, scan).await.expect("events"));
     read(reader.history(&writer.name, &of, everything()).await.expect("a history"));
-    let scan = SurfaceScan { at: head, keys: KeyRange::Exactly(of.clone()), limit: 1 };
+    let scan =
+        SurfaceScan { at: head, keys: KeyRange::Exactly(of.clone()), limit: 1, bytes: usize::MAX };
     read(reader.surface(&writer.name, &scan).await.expect("a surface"));
     writer.fold(head.seq).await;
     let state = writer.facts(Wanted { keys: vec![of], ..Wanted::default() }).await.keys[0];

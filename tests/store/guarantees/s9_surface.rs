@@ -90,7 +90,7 @@ async fn what_was_invalidated_later_is_part_of_it_and_says_so(stand: Stand) {
     writer.write([invalidate(1)]).await;
     let read = async |writer: &Writer, at| {
         let keys = KeyRange::Exactly(key("a"));
-        let scan = SurfaceScan { at: writer.version(Seq(at)), keys, limit: 1 };
+        let scan = SurfaceScan { at: writer.version(Seq(at)), keys, limit: 1, bytes: usize::MAX };
         let events = writer.store.reader.surface(&writer.name, &scan).await.expect("a surface");
         (events[0].event.version.seq.0, events[0].invalidated_by.map(|by| by.0))
     };
@@ -156,7 +156,7 @@ async fn sorted(stand: &Stand) -> Writer {
 
 async fn page(writer: &Writer, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
     let keys = KeyRange::Prefix { prefix: prefix.to_owned(), after: after.map(str::to_owned) };
-    let scan = SurfaceScan { at: writer.head(), keys, limit };
+    let scan = SurfaceScan { at: writer.head(), keys, limit, bytes: usize::MAX };
     let events = writer.store.reader.surface(&writer.name, &scan).await.expect("a surface");
     events.iter().map(|read| key_of(&read.event)).collect()
 }
