@@ -29,11 +29,9 @@ use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::watched::Watched;
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
-use crate::telemetry;
 use crate::topic::{Settings, Topics, now};
 
-/// How often samples of histograms are put away, because a scrape has to wait for those that are not;
-/// and how often access lines are written.
+/// How often samples of histograms are put away: a scrape has to wait for those that are not.
 const UPKEEP: Duration = Duration::from_millis(250);
 /// How often callers are forgotten, the store is asked, and consumers are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
@@ -215,7 +213,6 @@ async fn put_samples_away(metrics: PrometheusHandle) {
     loop {
         upkeep.tick().await;
         metrics.run_upkeep();
-        telemetry::flush();
     }
 }
 

@@ -40,6 +40,7 @@ fn child_that_logs_json() {
     tracing::info!(topic.name = "orders", "topic opened");
     tracing::debug!("not to be seen");
     panic_in_a_thread();
+    telemetry::flush();
 }
 
 #[test]
@@ -65,6 +66,7 @@ fn child_whose_libraries_talk() {
     tracing::warn!(target: "deadpool.postgres", "lost");
     tracing::error!(target: "deadpool.postgres", "broken");
     tracing::info!("own words");
+    telemetry::flush();
 }
 
 #[test]
@@ -79,6 +81,7 @@ fn garbage_on_a_socket_and_other_chatter_of_libraries_is_not_logged() {
 fn child_that_logs_text() {
     telemetry::init(LogFormat::Text, "info").unwrap();
     tracing::info!(topic.name = "orders", "topic opened");
+    telemetry::flush();
 }
 
 #[test]
@@ -122,4 +125,27 @@ fn a_closed_standard_error_stops_nothing() {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("still here"), "{text}");
+}
+
+#[test]
+#[ignore = "runs in a process of its own, see below"]
+fn child_that_nobody_listens_to() {
+    telemetry::init(LogFormat::Json, "info").unwrap();
+    let long = "x".repeat(1000);
+    for _ in 0..3_000 {
+        tracing::warn!(long, "more than a pipe takes, and more than is kept");
+    }
+    telemetry::flush();
+    println!("still here");
+}
+
+/// A service whose log was not read stopped answering once the pipe was full.
+#[test]
+fn a_standard_error_that_nobody_reads_stops_nothing() {
+    let mut child = start("child_that_nobody_listens_to");
+    let unread = child.stderr.take();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("still here"), "{text}");
+    drop(unread);
 }

@@ -49,7 +49,10 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::Unknown, "the outcome of a write is not known; look, or repeat what can be repeated"),
     (Exit::Permission, "no or wrong token, or a missing right"),
     (Exit::Configuration, "wrong configuration"),
-    (Exit::Interrupted, "interrupted (Ctrl-C, SIGTERM); the same command again goes on"),
+    (
+        Exit::Interrupted,
+        "interrupted (Ctrl-C, SIGTERM); import, and append with --producer, go on when run again",
+    ),
 ];
 
 /// [`TABLE`] for `--help`.

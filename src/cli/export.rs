@@ -137,10 +137,12 @@ impl Output {
             return Ok(Self { to: To::Plain(BufWriter::new(stdout)), file: None });
         };
         let failed = |error| Failure::file(path.display(), &error);
+        // Of this process alone, and a new one: another export to the same file, or a link that
+        // somebody has put there, must not get mixed up with it.
         let mut part = path.as_os_str().to_owned();
-        part.push(".part");
+        part.push(format!(".{}.part", std::process::id()));
         let part = PathBuf::from(part);
-        let file: Box<dyn Write> = Box::new(File::create(&part).map_err(failed)?);
+        let file: Box<dyn Write> = Box::new(File::create_new(&part).map_err(failed)?);
         let file = BufWriter::with_capacity(256 << 10, file);
         let to = if is_compressed(path) {
             let mut encoder = zstd::Encoder::new(file, 0).map_err(failed)?;

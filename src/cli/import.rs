@@ -1,10 +1,11 @@
 //! `tidelog import`: topics of an export file into a store or a service.
 //!
-//! A thread reads and checks the file, because reading a pipe blocks. A file is read twice: it is
-//! checked as a whole before anything is written.
+//! The file is read twice: it is checked as a whole before anything is written, because what was
+//! written from a file that turns out to be damaged could not be taken back. What comes over a pipe
+//! is therefore put into a temporary file first.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::args::text;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::export::{failure, is_compressed};
 use super::place::{Missing, Place, with_place};
 use super::progress::{Progress, Unit, with_quiet};
@@ -26,9 +27,11 @@ use crate::transfer::{
 const LONG: &str = "Writes topics of an export file with the numbers, transactions and \
     invalidations that they had, and reads them again to compare.\n\n\
     A topic may have a beginning of what the file has, from an import that was interrupted: then \
-    it goes on behind it. If it has anything else, nothing is written. Into a store events keep \
-    the times at which they were recorded, and with them the Merkle root; a service records them \
-    anew. What else writes to the topic must wait.";
+    it goes on behind it (a service: an import of the same file into the same service). If it has \
+    anything else, nothing is written. Into a store events keep the times at which they were \
+    recorded, and with them the Merkle root; a service records them anew. What else writes to the \
+    topic must wait. The whole file is checked before anything is written; standard input is put \
+    into a temporary file for it.";
 
 /// Pieces of the file that are read and not taken.
 const PIECES_OPEN: usize = 4;
@@ -58,20 +61,20 @@ pub async fn run(args: &ArgMatches) -> Result<(), Failure> {
     let path = text(args, "file");
     let name = if path == "-" { "standard input" } else { path };
     let told = |error| match error {
+        TransferError::Io(error) if is_damage(&error) => {
+            Failure::new(Exit::Data, format!("{name}: {error}"))
+        }
         TransferError::Io(error) => Failure::file(name, &error),
         error => failure(error).of(name),
     };
-    let only_check = args.get_flag("check");
-    let regular = std::fs::metadata(path).is_ok_and(|about| about.is_file());
-    if only_check || regular {
-        check(args, path).map_err(told)?;
-    }
-    if only_check {
+    let input = Input::open(path).map_err(|error| told(error.into()))?;
+    check(args, &input).map_err(told)?;
+    if args.get_flag("check") {
         return Ok(());
     }
     let place = Place::open(args, Missing::Make).await?;
     let stop = interruption()?;
-    let done = write(args, path, &place, &stop).await;
+    let done = write(args, &input, &place, &stop).await;
     let done = done.map_err(|error| match error {
         TransferError::File(_) | TransferError::Io(_) => told(error),
         TransferError::Interrupted => failure(error).advice("the same command again goes on"),
@@ -82,12 +85,12 @@ pub async fn run(args: &ArgMatches) -> Result<(), Failure> {
 }
 
 /// Reads the whole file and looks whether it makes sense.
-fn check(args: &ArgMatches, path: &str) -> Result<(), TransferError> {
+fn check(args: &ArgMatches, input: &Input) -> Result<(), TransferError> {
     let mut progress = Progress::new(args, "checking", Unit::Events, None);
     let mut events = 0;
     let mut name = None;
     let mut of_topic = 0;
-    for section in Sections::new(open(path)?) {
+    for section in Sections::new(input.read()?) {
         match section? {
             Section::Begin(topic, _) => (name, of_topic) = (Some(topic), 0),
             Section::Transaction(transaction) => {
@@ -107,7 +110,7 @@ fn check(args: &ArgMatches, path: &str) -> Result<(), TransferError> {
 
 async fn write(
     args: &ArgMatches,
-    path: &str,
+    input: &Input,
     place: &Place,
     stop: &CancellationToken,
 ) -> Result<(), TransferError> {
@@ -140,25 +143,58 @@ async fn write(
             }
         }
     };
-    import(sections(path)?, place.reader(), target, stop, tell).await
+    import(sections(input)?, place.reader(), target, stop, tell).await
 }
 
-/// The file, uncompressed.
-fn open(path: &str) -> io::Result<Box<dyn BufRead + Send>> {
-    let input: Box<dyn Read + Send> =
-        if path == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
-    if is_compressed(Path::new(path)) {
-        return Ok(Box::new(BufReader::with_capacity(256 << 10, zstd::Decoder::new(input)?)));
+/// What is imported, in a file that does not change any more, unless somebody writes into it.
+struct Input {
+    file: File,
+    compressed: bool,
+}
+
+impl Input {
+    fn open(path: &str) -> io::Result<Self> {
+        let compressed = is_compressed(Path::new(path));
+        if path == "-" {
+            return Ok(Self { file: kept(&mut io::stdin())?, compressed });
+        }
+        let mut file = File::open(path)?;
+        let regular = file.metadata()?.is_file();
+        let file = if regular { file } else { kept(&mut file)? };
+        Ok(Self { file, compressed })
     }
-    Ok(Box::new(BufReader::with_capacity(256 << 10, input)))
+
+    /// All of it, uncompressed.
+    fn read(&self) -> io::Result<Box<dyn BufRead + Send>> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        if self.compressed {
+            return Ok(Box::new(BufReader::with_capacity(256 << 10, zstd::Decoder::new(file)?)));
+        }
+        Ok(Box::new(BufReader::with_capacity(256 << 10, file)))
+    }
+}
+
+/// A pipe's content, in a file without a name that goes with the process.
+fn kept(pipe: &mut dyn Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(pipe, &mut file)?;
+    Ok(file)
+}
+
+/// Whether a file cannot be read because of what is in it: not the whole of it, or not compressed as
+/// its name says.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
 }
 
 /// The sections of the file, read by a thread.
 fn sections(
-    path: &str,
+    input: &Input,
 ) -> Result<impl Stream<Item = Result<Section, TransferError>> + use<>, TransferError> {
     let (out, pieces) = mpsc::channel(PIECES_OPEN);
-    let input = open(path)?;
+    let input = input.read()?;
     let read = move || {
         let mut sections = Sections::new(input);
         loop {

@@ -40,6 +40,7 @@ use clap::{ArgMatches, Command};
 pub use exit::{Exit, TABLE};
 
 use crate::config::cli;
+use crate::telemetry;
 use exit::Failure;
 use place::{Missing, Place};
 
@@ -82,7 +83,9 @@ fn explained(command: Command) -> Command {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let failure = match panic::catch_unwind(dispatch) {
+    let ended = panic::catch_unwind(dispatch);
+    telemetry::flush();
+    let failure = match ended {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(failure)) => failure,
         Err(_reported_by_the_panic_hook) => return (Exit::Internal as u8).into(),

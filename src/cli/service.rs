@@ -13,9 +13,7 @@ use crate::{server, telemetry};
 pub fn serve(args: &ArgMatches) -> Result<(), Failure> {
     let Loaded { config, .. } = load(args)?;
     telemetry::init(config.log_format, &config.log).map_err(anyhow::Error::from)?;
-    let ended = server::run(config);
-    telemetry::flush();
-    Ok(ended?)
+    Ok(server::run(config)?)
 }
 
 /// Prints what is in force, or the template.

@@ -42,6 +42,7 @@ mod hints;
 pub mod memory;
 pub mod postgres;
 mod room;
+mod scan;
 pub mod sqlite;
 pub mod watched;
 
@@ -53,11 +54,12 @@ use futures::future::BoxFuture;
 use crate::domain::{
     Batch, BatchMark, Consumer, ConsumerName, Epoch, Frontier, Head, IdempotencyKey,
     IdempotencyRecord, Key, KeyState, Move, Moved, ProducerId, ProducerState, ReadEvent, Receipt,
-    Revision, Root, Seq, TargetState, Timestamp, TopicId, TopicName, TransactionNo, Version,
+    Revision, Root, Seq, TargetState, Timestamp, TopicId, TopicName, TransactionNo,
 };
 pub use error::{AppendError, Cause, MoveError, OpenError, StoreError};
 pub use hints::{Hint, Hints};
 pub use room::Room;
+pub use scan::{Direction, KeyRange, Scan, SurfaceScan, TopicSummary};
 
 /// A topic taken by a writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,83 +235,6 @@ pub trait EventSourceWriter: Send + Sync + 'static {
     /// Ends connections and threads once everything appended has its outcome. Calls made after
     /// it fail as unavailable.
     async fn close(&self);
-}
-
-/// A topic as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicSummary {
-    /// Its name.
-    pub name: TopicName,
-    /// Its newest event.
-    pub head: Version,
-}
-
-/// A stretch of a topic, or of a key's history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scan {
-    /// The lowest seq.
-    pub from: Seq,
-    /// The highest seq, inclusive.
-    pub to: Seq,
-    /// Most events to return; at least 1.
-    pub limit: usize,
-    /// The event with which those returned have so many bytes ([`Event::size`](crate::domain::Event::size)) is the last. So
-    /// one is returned however large it is, and an answer is bounded whatever the log holds.
-    pub bytes: usize,
-    /// Which end comes first.
-    pub direction: Direction,
-}
-
-impl Scan {
-    /// Room for the answer.
-    #[must_use]
-    pub fn room(&self) -> Room {
-        Room::new(self.limit, self.bytes)
-    }
-}
-
-/// The order of a scan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Rising seqs.
-    Forward,
-    /// Falling seqs.
-    Backward,
-}
-
-/// A stretch of a surface, as it stood just after the event `at`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SurfaceScan {
-    /// The last event of a transaction, not beyond the head: the surface as of this event.
-    pub at: Version,
-    /// Which keys.
-    pub keys: KeyRange,
-    /// Most events to return; at least 1.
-    pub limit: usize,
-    /// The event with which those returned have so many bytes is the last, as in a [`Scan`].
-    pub bytes: usize,
-}
-
-impl SurfaceScan {
-    /// Room for the answer.
-    #[must_use]
-    pub fn room(&self) -> Room {
-        Room::new(self.limit, self.bytes)
-    }
-}
-
-/// Keys of a surface, in byte order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyRange {
-    /// All keys that begin with `prefix` (maybe empty) and come after `after`.
-    Prefix {
-        /// Begin of the keys.
-        prefix: String,
-        /// The key before the first.
-        after: Option<String>,
-    },
-    /// One key.
-    Exactly(Key),
 }
 
 /// Reads topics. All methods may be called at once for any number of topics; none holds anything

@@ -1,62 +1,121 @@
-//! Access lines on their way to standard error: gathered for a moment and written together, because
-//! a system call for each, and a wake-up of whoever reads them, costs as much as parsing the request.
+//! Log lines on their way to standard error, which a thread of its own writes: a reader that hangs
+//! must not stop the service.
 //!
-//! Everything else is written at once, after what was gathered: lines keep their order. A process
-//! that is killed takes the access lines of the last moment with it; one that ends does not.
+//! Access lines are gathered for a moment and written together, because a system call for each, and
+//! a wake-up of whoever reads them, costs as much as parsing the request. Everything else is written
+//! as soon as possible, after what was gathered: lines keep their order. A process that is killed
+//! takes the lines of the last moment with it; one that ends does not.
 //!
-//! Invariants: memory is bounded; what cannot be written is lost and stops nothing.
+//! Invariants: memory is bounded, and who logs never waits; lines for which there is no room, or
+//! that cannot be written, are lost, and the log says how many.
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The target of access lines.
 const ACCESS: &str = "tidelog::http::access";
+/// How long access lines are gathered, and how many bytes of them.
+const GATHER: Duration = Duration::from_millis(250);
+const GATHER_BYTES: usize = 32 << 10;
+/// Most bytes that wait to be written.
+const BYTES_MAX: usize = 1 << 20;
+/// How long the end of the process waits for a reader that hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Gathered lines are written when there are so many bytes, if not before.
-const BYTES_MAX: usize = 32 << 10;
-
-static GATHERED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-/// Writes what was gathered. To be called a few times a second, and at the end.
-pub fn flush() {
-    write_out(&mut GATHERED.lock());
+struct State {
+    lines: Vec<u8>,
+    lost: u64,
+    /// Not to be gathered any longer.
+    urgent: bool,
+    /// Lines that are not among `lines` any more are being written.
+    writing: bool,
 }
 
-fn write_out(gathered: &mut Vec<u8>) {
-    // Nobody is left to be told of a failure.
-    let _ = io::stderr().write_all(gathered);
-    gathered.clear();
+static STATE: Mutex<State> =
+    Mutex::new(State { lines: Vec::new(), lost: 0, urgent: false, writing: false });
+static COME: Condvar = Condvar::new();
+static WRITTEN: Condvar = Condvar::new();
+
+/// Starts the thread that writes, once.
+pub(super) fn start() -> io::Result<()> {
+    std::thread::Builder::new().name("log".into()).spawn(write).map(drop)
+}
+
+/// Returns once everything that was logged is written, or a second has passed.
+pub fn flush() {
+    let until = Instant::now() + PATIENCE;
+    let mut state = STATE.lock();
+    while !state.lines.is_empty() || state.writing {
+        state.urgent = true;
+        COME.notify_one();
+        if WRITTEN.wait_until(&mut state, until).timed_out() {
+            return;
+        }
+    }
+}
+
+fn write() {
+    let mut state = STATE.lock();
+    loop {
+        if state.lines.is_empty() {
+            COME.wait(&mut state);
+        } else if !state.urgent && !COME.wait_for(&mut state, GATHER).timed_out() {
+            continue; // More has come.
+        } else {
+            let lines = std::mem::take(&mut state.lines);
+            let lost = std::mem::take(&mut state.lost);
+            (state.urgent, state.writing) = (false, true);
+            MutexGuard::unlocked(&mut state, || {
+                // Nobody is left to be told of a failure.
+                let _ = io::stderr().write_all(&lines);
+            });
+            state.writing = false;
+            WRITTEN.notify_all();
+            if lost > 0 {
+                let told = || tracing::warn!(lost, "log lines were lost: nobody read them in time");
+                MutexGuard::unlocked(&mut state, told);
+            }
+        }
+    }
 }
 
 /// Makes writers of lines.
 pub(super) struct Gathering;
 
-/// Writes one line.
+/// Takes one line.
 pub(super) struct Line {
-    at_once: bool,
+    urgent: bool,
 }
 
 impl<'a> MakeWriter<'a> for Gathering {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { at_once: true }
+        Line { urgent: true }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        Line { at_once: metadata.target() != ACCESS || *metadata.level() < Level::INFO }
+        Line { urgent: metadata.target() != ACCESS || *metadata.level() < Level::INFO }
     }
 }
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut gathered = GATHERED.lock();
-        gathered.extend_from_slice(bytes);
-        if self.at_once || gathered.len() >= BYTES_MAX {
-            write_out(&mut gathered);
+        let mut state = STATE.lock();
+        if state.lines.len() + bytes.len() > BYTES_MAX {
+            state.lost += 1;
+            return Ok(bytes.len());
+        }
+        let first = state.lines.is_empty();
+        state.lines.extend_from_slice(bytes);
+        let urgent = self.urgent || state.lines.len() >= GATHER_BYTES;
+        if first || urgent && !state.urgent {
+            state.urgent |= urgent;
+            COME.notify_one();
         }
         Ok(bytes.len())
     }

@@ -47,6 +47,9 @@ pub enum TelemetryError {
     /// The process has a logger already.
     #[error("logging was started twice")]
     Twice,
+    /// The process may not have another thread.
+    #[error("no thread to write the log can be started")]
+    Thread,
 }
 
 /// Says whether a filter can be understood.
@@ -77,13 +80,17 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
 /// Starts logging for the whole process, panics included. Call once.
 ///
 /// # Errors
-/// [`TelemetryError::Filter`] where the filter cannot be understood.
+/// [`TelemetryError::Filter`] where the filter cannot be understood; the others where the process
+/// does not allow it.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let writer = match terminal {
         true => BoxMakeWriter::new(io::stderr), // Somebody is watching.
-        false => BoxMakeWriter::new(gathered::Gathering),
+        false => {
+            gathered::start().map_err(|_| TelemetryError::Thread)?;
+            BoxMakeWriter::new(gathered::Gathering)
+        }
     };
     let lines = tracing_subscriber::fmt()
         .with_writer(writer)

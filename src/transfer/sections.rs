@@ -125,6 +125,9 @@ impl<R: BufRead> Sections<R> {
                 let why = format!("event {seq} of transaction {transaction} is expected");
                 return Err(self.bad(why));
             }
+            if expected.seq.0 > topic.header.head.seq {
+                return Err(self.bad("an event behind the head that the header names"));
+            }
             if let EventBody::Invalidation(invalidation) = &event.body
                 && (events.len() > 1 || !event.last || invalidation.invalidates >= number)
             {

@@ -37,6 +37,8 @@ use crate::metrics;
 const FLIGHTS_MAX: usize = 2;
 /// Events of a statement, where it holds more than one batch.
 const EVENTS_MAX: usize = 3_000;
+/// Events with which a statement is large.
+const EVENTS_LARGE: usize = 500;
 /// Size of a statement in bytes, where it holds more than one batch.
 const BYTES_MAX: usize = 8 << 20;
 /// The pause after the first failure to connect; it doubles up to [`PAUSE_MAX`].
@@ -247,7 +249,7 @@ impl Lane {
             if self.flights.is_empty() && link.client.is_closed() {
                 return End::Lost(unavailable(CLOSED)); // Better than to send and not know.
             }
-            while self.again.is_empty() && self.flights.len() < FLIGHTS_MAX {
+            while self.again.is_empty() && self.is_worth_a_commit() {
                 let Some(jobs) = self.next_group() else { break };
                 let flight = self.send(link, jobs);
                 self.flights.push_back(flight);
@@ -272,6 +274,22 @@ impl Lane {
                 _ = &mut link.driver, if idle => return End::Lost(unavailable(CLOSED)),
             }
         }
+    }
+
+    /// Whether what waits should go now: a small statement waits, and grows, while one as large is
+    /// under way, as an actor's batch does.
+    fn is_worth_a_commit(&self) -> bool {
+        let events = |job: &Job| job.batch.events.len();
+        let under_way: usize =
+            self.flights.iter().flat_map(|flight| &flight.jobs).map(events).sum();
+        let enough = under_way.min(EVENTS_LARGE);
+        let mut waiting = 0;
+        self.flights.is_empty()
+            || self.flights.len() < FLIGHTS_MAX
+                && self.waiting.iter().any(|job| {
+                    waiting += events(job);
+                    waiting >= enough
+                })
     }
 
     /// What goes into the next statement: in order, one batch of a topic.

@@ -19,8 +19,6 @@ use crate::store::Touched;
 /// Keys that are worth a fold while there is other work. Fewer make more folds of hot keys, more
 /// make writing wait for the fold.
 const FOLD_KEYS: usize = 50_000;
-/// Keys that are worth a fold as soon as there is no other work.
-const FOLD_KEYS_IDLE: usize = 5_000;
 
 /// How far the surface is on its way forward.
 pub(super) enum Folding {
@@ -33,8 +31,7 @@ pub(super) enum Folding {
 impl TopicActor {
     /// Whether so much waits for a fold that it should begin.
     pub(super) fn is_worth_a_fold(&self) -> bool {
-        let enough = if self.queue.is_empty() { FOLD_KEYS_IDLE } else { FOLD_KEYS };
-        self.memory.keys.waiting() >= enough
+        self.memory.keys.waiting() >= FOLD_KEYS
             || self.unfolded() > self.settings.unfolded_events_max as u64 / 2
     }
 

@@ -40,8 +40,7 @@ use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
 use folding::Folding;
 
-/// A small batch waits, and grows, while so many are in flight: the one that the store works on and
-/// the one that it finds next. More would only make more commits of the same events.
+/// Most small batches in flight: the one that the store works on and the one that it finds next.
 const SMALL_IN_FLIGHT: usize = 2;
 
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
@@ -247,8 +246,7 @@ impl TopicActor {
         if self.in_flight.len() >= max || self.in_flight.back().is_some_and(Flight::bars) {
             return false;
         }
-        let worth_it = self.settings.batch_events_max / 4;
-        if self.in_flight.len() >= SMALL_IN_FLIGHT && !self.queue.has_unplanned(worth_it) {
+        if !self.is_worth_a_commit() {
             return false;
         }
         let full = self.memory.keys.is_over()
@@ -264,6 +262,17 @@ impl TopicActor {
             metrics::fold_waited(since.elapsed());
         }
         true
+    }
+
+    /// Whether what waits should go now. A small batch waits, and grows, while one as large is in
+    /// flight: otherwise producers that wait for their acks would fall into ever smaller groups, and
+    /// each commit costs as much as writing fifty events.
+    fn is_worth_a_commit(&self) -> bool {
+        let in_flight: usize = self.in_flight.iter().map(|flight| flight.commands).sum();
+        let large = self.settings.batch_events_max / 4;
+        let enough =
+            if self.in_flight.len() < SMALL_IN_FLIGHT { in_flight.min(large) } else { large };
+        in_flight == 0 || self.queue.has_unplanned(enough)
     }
 
     fn look_up(&mut self, wanted: Wanted, ctx: &mut Context<Self>) {

@@ -7,13 +7,18 @@ use actix::{ActorContext as _, AsyncContext as _, Context};
 use super::super::outcome::WriteError;
 use super::TopicActor;
 
-/// A topic without work for this long has its surface brought forward: while there is work, its
-/// memory serves as well, and the store has better things to do.
-const QUIET: Duration = Duration::from_secs(1);
-/// The same, where fewer keys wait than are worth a fold: with thousands of topics that are
+/// A topic without work has its surface brought forward after a while: while there is work, its memory
+/// serves as well, and the store has better things to do. (Between two requests of one producer a
+/// topic is not without work.) The fewer keys wait, the longer: with thousands of topics that are
 /// written now and then, their folds would otherwise be most of the store's work.
-const VERY_QUIET: Duration = Duration::from_secs(30);
-const FOLD_KEYS_QUIET: usize = 1_000;
+const FOLD_AFTER: [(usize, Duration); 3] = [
+    (5_000, Duration::from_millis(50)),
+    (1_000, Duration::from_secs(1)),
+    (0, Duration::from_secs(30)),
+];
+
+/// A topic without work that has much memory looks this often whether others need it.
+const SWEEP_AFTER: Duration = Duration::from_secs(1);
 
 impl TopicActor {
     /// One timer at a time: it looks after what waits too long, and ends the actor when nothing
@@ -22,7 +27,7 @@ impl TopicActor {
         let due = match self.queue.oldest() {
             Some(oldest) => oldest.max(self.progress) + self.settings.write_timeout,
             None if self.unfolded() > 0 => Instant::now() + self.fold_after(),
-            None if self.memory.keys.is_large() => Instant::now() + QUIET,
+            None if self.memory.keys.is_large() => Instant::now() + SWEEP_AFTER,
             None => self.progress + self.settings.topic_idle,
         };
         match self.timer {
@@ -39,8 +44,9 @@ impl TopicActor {
     }
 
     fn fold_after(&self) -> Duration {
-        let few = self.memory.keys.waiting() < FOLD_KEYS_QUIET;
-        if few { VERY_QUIET.min(self.settings.topic_idle / 2) } else { QUIET }
+        let waiting = self.memory.keys.waiting();
+        let after = FOLD_AFTER.iter().find(|(keys, _)| waiting >= *keys).map(|(_, after)| *after);
+        after.unwrap_or_default().min(self.settings.topic_idle / 2)
     }
 
     fn timer(&mut self, ctx: &mut Context<Self>) {
