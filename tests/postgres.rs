@@ -23,3 +23,5 @@ mod rate;
 mod start;
 #[path = "postgres/views.rs"]
 mod views;
+#[path = "support/chains.rs"]
+mod walks;

@@ -1,13 +1,13 @@
 //! Log lines on their way to standard error, which a thread of its own writes: a reader that hangs
 //! must not stop the service.
 //!
-//! Access lines are gathered for a moment and written together, because a system call for each, and
-//! a wake-up of whoever reads them, costs as much as parsing the request. Everything else is written
-//! as soon as possible, after what was gathered: lines keep their order. A process that is killed
-//! takes the lines of the last moment with it; one that ends does not.
+//! Access lines are gathered for a moment and written together, because each would be a system call
+//! and a wake-up of whoever reads them. Everything else is written as soon as possible, after what was
+//! gathered: lines keep their order. A process that is killed takes the lines of the last moment with
+//! it; one that ends does not.
 //!
-//! Invariants: memory is bounded, and who logs never waits; lines for which there is no room, or
-//! that cannot be written, are lost, and the log says how many.
+//! Invariants: memory is bounded, and who logs never waits; lines for which there is no room are lost,
+//! and the log says how many.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};

@@ -11,7 +11,8 @@
 //! Not here: how a line is written (`wire/export.rs`), files and their names (`cli/`).
 //!
 //! Invariants: what is imported has the seqs and transactions that it had, or is not written;
-//! nothing is imported into a topic that has anything else; what was interrupted goes on.
+//! nothing is imported into a topic that has anything else, but where others write to it in a service
+//! meanwhile (`docs/export-format.md`); what was interrupted goes on.
 
 mod export;
 mod import;

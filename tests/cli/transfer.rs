@@ -190,6 +190,21 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
     assert_eq!(told.out, "");
 }
 
+/// Two exports to one file wrote into one `.part` file: one of them said that it was whole.
+#[test]
+fn an_export_writes_into_no_file_but_its_own() {
+    let source = Place::new(Kind::Sqlite);
+    fill(&source);
+    let files = Files::new();
+    let (path, other) = (files.path("t.ndjson"), files.path("t.ndjson.part"));
+    std::fs::write(&other, "of another export").expect("it is ours");
+    source.run(&["export", "t", "--to", text(&path)]).ok();
+    assert_eq!(std::fs::read_to_string(&other).expect("it is there"), "of another export");
+    run(&["import", "--check", text(&path)]).ok();
+    let left = std::fs::read_dir(files.0.path()).expect("a directory").count();
+    assert_eq!(left, 2, "nothing unfinished stays");
+}
+
 #[test]
 fn a_topic_that_has_anything_else_is_left_alone() {
     let source = Place::new(Kind::Sqlite);

@@ -7,3 +7,5 @@ mod group;
 mod model;
 mod support;
 mod views;
+#[path = "../support/chains.rs"]
+mod walks;
