@@ -1,4 +1,4 @@
--- As append_lean.sql, with everything that a batch can hold.
+-- As append_many.sql, with everything that a batch can hold.
 WITH moved AS (
     UPDATE topic
     SET head_seq = w.head_seq, head_transaction = w.head_transaction, frontier = w.frontier

@@ -1,7 +1,8 @@
 //! The one statement that writes events: batches of many topics as arrays, a column each.
 //!
-//! Two prepared forms: *lean* for batches of nothing but events with JSON data, *full* for
-//! everything. Which topics moved is the answer; the other batches were refused by the guard.
+//! Three prepared forms: *one* for one batch of nothing but events with JSON data, *many* for more
+//! of these, *full* for everything. Which topics moved is the answer; the other batches were refused
+//! by the guard.
 //!
 //! Not here: which batches go together, and what an error means for each (`lane.rs`).
 
@@ -12,21 +13,24 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::row::{Micros, integer};
-use crate::domain::{Batch, Data, EventBody, TopicId, receipt_code};
+use crate::domain::{Batch, Data, EventBody, Seq, TopicId, receipt_code};
 
-const LEAN: &str = include_str!("../../../sql/postgres/queries/append_lean.sql");
+const ONE: &str = include_str!("../../../sql/postgres/queries/append_one.sql");
+const MANY: &str = include_str!("../../../sql/postgres/queries/append_many.sql");
 const FULL: &str = include_str!("../../../sql/postgres/queries/append_full.sql");
 
-/// Both forms, prepared on one connection.
+/// All forms, prepared on one connection.
 #[derive(Clone)]
 pub(super) struct Append {
-    lean: Statement,
+    one: Statement,
+    many: Statement,
     full: Statement,
 }
 
 impl Append {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        Ok(Self { lean: client.prepare(LEAN).await?, full: client.prepare(FULL).await? })
+        let (one, many) = (client.prepare(ONE).await?, client.prepare(MANY).await?);
+        Ok(Self { one, many, full: client.prepare(FULL).await? })
     }
 
     /// Writes batches, at most one of each topic, in order of topic; says which topics moved.
@@ -36,24 +40,34 @@ impl Append {
         client: Arc<Client>,
         batches: Vec<Arc<Batch>>,
     ) -> Result<HashSet<TopicId>, Error> {
-        let heads = Heads::of(&batches);
-        let events = Events::of(&batches);
-        let lean = batches.iter().all(|batch| is_lean(batch));
-        let rows = if lean {
-            let parameters: Vec<_> = heads.columns().into_iter().chain(events.lean()).collect();
-            client.query(&self.lean, &parameters).await?
-        } else {
-            let records = Records::of(&batches);
-            let events = events.lean().into_iter().chain(events.more());
-            let parameters: Vec<_> =
-                heads.columns().into_iter().chain(events).chain(records.columns()).collect();
-            client.query(&self.full, &parameters).await?
+        let plain = batches.iter().all(|batch| is_plain(batch));
+        let rows = match batches.as_slice() {
+            [batch] if plain => {
+                let (head, mut events) = (Head::of(batch), Events::of(&batches));
+                events.leave_out_what_follows_from(batch);
+                let parameters: Vec<_> = head.values().into_iter().chain(events.one()).collect();
+                client.query(&self.one, &parameters).await?
+            }
+            _ if plain => {
+                let (heads, events) = (Heads::of(&batches), Events::of(&batches));
+                let parameters: Vec<_> = heads.columns().into_iter().chain(events.many()).collect();
+                client.query(&self.many, &parameters).await?
+            }
+            _ => {
+                let (heads, events) = (Heads::of(&batches), Events::of(&batches));
+                let records = Records::of(&batches);
+                let events = events.many().into_iter().chain(events.more());
+                let parameters: Vec<_> =
+                    heads.columns().into_iter().chain(events).chain(records.columns()).collect();
+                client.query(&self.full, &parameters).await?
+            }
         };
         rows.iter().map(|row| Ok(TopicId(row.try_get(0)?))).collect()
     }
 }
 
-fn is_lean(batch: &Batch) -> bool {
+/// Whether a batch is nothing but events with JSON data.
+fn is_plain(batch: &Batch) -> bool {
     let plain = |body: &EventBody| match body {
         EventBody::Content(content) => matches!(content.data, Data::Json(_)),
         EventBody::Invalidation(_) => false,
@@ -64,6 +78,42 @@ fn is_lean(batch: &Batch) -> bool {
 }
 
 type Column<'a> = &'a (dyn ToSql + Sync);
+
+/// What a batch alone says of its topic.
+struct Head {
+    topic: i64,
+    epoch: i64,
+    expected: Option<i64>,
+    first: i64,
+    seq: Option<i64>,
+    transaction: Option<i64>,
+    frontier: Vec<u8>,
+    root: Vec<u8>,
+    recorded_at: Micros,
+}
+
+impl Head {
+    fn of(batch: &Batch) -> Self {
+        let head = batch.head();
+        Self {
+            topic: batch.topic.0,
+            epoch: integer(batch.epoch.0),
+            expected: batch.expected.map(|head| integer(head.seq.0)),
+            first: integer(Seq::after(batch.expected).0),
+            seq: head.map(|head| integer(head.seq.0)),
+            transaction: head.map(|head| integer(head.transaction.0)),
+            frontier: batch.frontier.to_bytes(),
+            root: batch.mark().root.0.to_vec(),
+            recorded_at: Micros(batch.recorded_at),
+        }
+    }
+
+    fn values(&self) -> [Column<'_>; 9] {
+        let Self { topic, epoch, expected, first, seq, transaction, frontier, root, recorded_at } =
+            self;
+        [topic, epoch, expected, first, seq, transaction, frontier, root, recorded_at]
+    }
+}
 
 /// One row for each batch.
 #[derive(Default)]
@@ -97,7 +147,7 @@ impl Heads {
     }
 }
 
-/// One row for each event.
+/// One row for each event. Columns end with their last value: the rest is NULL.
 #[derive(Default)]
 struct Events<'a> {
     topic: Vec<i64>,
@@ -142,7 +192,41 @@ impl<'a> Events<'a> {
                 events.root.push(Some(mark.root.0.to_vec()));
             }
         }
+        events.trim();
         events
+    }
+
+    fn trim(&mut self) {
+        fn trim<T>(column: &mut Vec<Option<T>>) {
+            let said = column.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+            column.truncate(said);
+        }
+        for column in [
+            &mut self.key,
+            &mut self.event_type,
+            &mut self.data,
+            &mut self.metadata,
+            &mut self.content_type,
+            &mut self.reason,
+        ] {
+            trim(column);
+        }
+        [&mut self.prev, &mut self.epoch, &mut self.invalidates].into_iter().for_each(trim);
+        [&mut self.digest, &mut self.binary].into_iter().for_each(trim);
+        trim(&mut self.hash);
+        trim(&mut self.root);
+    }
+
+    /// Of the only batch: what the statement knows without being told for every event.
+    fn leave_out_what_follows_from(&mut self, batch: &Batch) {
+        if self.last.iter().all(|last| *last) {
+            // Each is a transaction of its own: numbers go up by one with the seqs.
+            self.transaction.clear();
+            self.last.clear();
+        }
+        if batch.events.iter().all(|event| event.recorded_at == batch.recorded_at) {
+            self.recorded_at.clear();
+        }
     }
 
     fn body(&mut self, body: &'a EventBody) {
@@ -172,7 +256,24 @@ impl<'a> Events<'a> {
         self.reason.push(reason.map(|reason| reason.as_str()));
     }
 
-    fn lean(&self) -> [Column<'_>; 14] {
+    /// What goes with a [`Head`].
+    fn one(&self) -> [Column<'_>; 10] {
+        [
+            &self.transaction,
+            &self.last,
+            &self.recorded_at,
+            &self.key,
+            &self.hash,
+            &self.event_type,
+            &self.data,
+            &self.metadata,
+            &self.digest,
+            &self.prev,
+        ]
+    }
+
+    /// What goes with [`Heads`].
+    fn many(&self) -> [Column<'_>; 14] {
         [
             &self.topic,
             &self.seq,

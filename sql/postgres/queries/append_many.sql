@@ -1,5 +1,4 @@
--- Batches of many topics in one implicit transaction, nothing in them but events with JSON data.
--- The guard moves the topics whose epoch and head are as planned; only their events go in.
+-- As append_one.sql, with batches of many topics: those of topics that the guard does not move stay out.
 WITH moved AS (
     UPDATE topic
     SET head_seq = w.head_seq, head_transaction = w.head_transaction, frontier = w.frontier
@@ -12,8 +11,6 @@ WITH moved AS (
 ), events AS (
     INSERT INTO event (topic, seq, transaction, last, recorded_at, key, hash, type, data,
         metadata, digest, prev, epoch, root)
-    -- Arrays in the list of a SELECT come row by row; in FROM they would be copied first, which
-    -- costs a fifth of the whole statement. They are all of one length.
     SELECT *
     FROM (
         SELECT unnest($7::bigint[]) AS topic, unnest($8::bigint[]) AS seq,
