@@ -35,6 +35,39 @@ fn lines(test: &str) -> Vec<String> {
 
 #[test]
 #[ignore = "runs in a process of its own, see below"]
+fn child_that_logs_requests() {
+    telemetry::init(LogFormat::Json, "info").unwrap();
+    macro_rules! log {
+        ($target:literal) => {
+            let (topic, none) = ("a\"\\\u{1}\u{e9}", None::<u64>);
+            tracing::warn!(
+                target: $target,
+                topic, status = 201, ms = 1.5, lines = Some(7_u64), none, gone = true, less = -1,
+                at = ?("x", 1), id = %"y",
+                "request {}", "\"1\""
+            );
+        };
+    }
+    log!("tidelog::http::access");
+    log!("tidelog::http");
+    telemetry::flush();
+}
+
+#[test]
+fn lines_of_requests_look_like_all_others() {
+    let lines = lines("child_that_logs_requests");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let without_time = |line: &str| {
+        let (begin, rest) = line.split_once("Z\",").expect("a time");
+        assert_eq!(begin.len(), "{\"timestamp\":\"2026-11-25T07:00:00.000000".len(), "{begin}");
+        rest.to_owned()
+    };
+    let as_any_other = lines[0].replace("tidelog::http::access", "tidelog::http");
+    assert_eq!(without_time(&as_any_other), without_time(&lines[1]));
+}
+
+#[test]
+#[ignore = "runs in a process of its own, see below"]
 fn child_that_logs_json() {
     telemetry::init(LogFormat::Auto, "info").unwrap();
     tracing::info!(topic.name = "orders", "topic opened");

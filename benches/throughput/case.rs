@@ -11,7 +11,7 @@ use futures::future::join_all;
 use super::client::{self, Events};
 use super::postgres::Cluster;
 use super::report::{Results, Sample};
-use super::subject::{Db, Process, Subject, program};
+use super::subject::{Db, Process, Subject, program, settle};
 use super::{nats, raw, redis, usage};
 
 /// What is sent.
@@ -169,6 +169,7 @@ pub async fn run(case: &Case, cluster: &Cluster, rounds: usize) -> Results {
 async fn measure(subject: Subject, load: Load, cluster: &Cluster) -> Sample {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let url = cluster.database();
+    settle(cluster);
     let sample = measure_on(subject, load, cluster, &url, dir.path()).await;
     cluster.drop_database(&url); // Twenty of them would fill a disk.
     sample

@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, Uri};
 use actix_web::{HttpMessage as _, HttpRequest};
 use bytes::Bytes;
 
 use super::auth::TokenName;
+use super::observe::RequestId;
 use super::problem::ErrorCode;
 use crate::metrics;
 
@@ -61,9 +62,9 @@ struct Answered {
 pub(super) struct Line {
     _active: metrics::ActiveRequest,
     began: Instant,
-    id: String,
+    id: RequestId,
     method: &'static str,
-    path: String,
+    uri: Uri,
     progress: Rc<Progress>,
     answered: Option<Answered>,
     /// Line feeds in the body of a stream.
@@ -73,11 +74,11 @@ pub(super) struct Line {
 
 impl Line {
     /// A request begins.
-    pub(super) fn begin(request: &ServiceRequest, id: String, progress: Rc<Progress>) -> Self {
+    pub(super) fn begin(request: &ServiceRequest, id: RequestId, progress: Rc<Progress>) -> Self {
         let method = method_label(request.method());
-        let (began, path) = (Instant::now(), request.path().to_owned());
+        let (began, uri) = (Instant::now(), request.uri().clone());
         let _active = metrics::ActiveRequest::begin();
-        Self { _active, began, id, method, path, progress, answered: None, lines: 0, end: None }
+        Self { _active, began, id, method, uri, progress, answered: None, lines: 0, end: None }
     }
 
     /// It has an answer, whose body may still have to be sent.
@@ -114,7 +115,7 @@ impl Line {
             None => None,
         };
         let broken = *status >= 500 || failure.is_some_and(|code| code.status().as_u16() >= 500);
-        let (method, request_id) = (self.method, &self.id);
+        let (method, request_id) = (self.method, self.id.as_str());
         if broken {
             tracing::warn!(
                 method, route, topic, status, ms, lines, written, end, token, request_id, "request"
@@ -132,7 +133,7 @@ impl Drop for Line {
         let took = self.began.elapsed();
         let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         let Some(answered) = self.answered.take() else {
-            let (method, path, request_id) = (self.method, &self.path, &self.id);
+            let (method, path, request_id) = (self.method, self.uri.path(), self.id.as_str());
             tracing::info!(method, path, status = GONE, ms, request_id, "request");
             return metrics::http_answered(method, "other".into(), GONE, took);
         };

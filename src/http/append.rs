@@ -37,8 +37,9 @@ use crate::wire::ack::{EndJson, FailureJson, LineJson, SummaryJson};
 use crate::wire::head::HeadJson;
 use crate::wire::submitted::{self, Submitted};
 
-/// Most lines that are submitted, and so answered, together.
-const CHUNK_LINES: usize = 256;
+/// Most lines that are submitted, and so answered, together: a request of a thousand is two, so that
+/// one is committed while the other is read.
+const CHUNK_LINES: usize = 500;
 /// Most bytes that are submitted together, unless a line has more.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks submitted whose acks have not been taken by the client.

@@ -76,10 +76,16 @@ pub fn serve(
         .run())
 }
 
-/// The route table.
+/// The route table. What is asked for most comes first: paths are tried in this order.
 fn routes(config: &mut ServiceConfig) {
     const READ: &str = "GET, HEAD";
     config
+        .service(
+            resource("/v1/topics/{topic}/events", "GET, HEAD, POST")
+                .route(web::get().to(events::events))
+                .route(web::head().to(events::events))
+                .route(web::post().to(append::append)),
+        )
         .service(
             resource("/v1/topics", READ)
                 .route(web::get().to(topics::list))
@@ -89,12 +95,6 @@ fn routes(config: &mut ServiceConfig) {
             resource("/v1/topics/{topic}", READ)
                 .route(web::get().to(topics::one))
                 .route(web::head().to(topics::one)),
-        )
-        .service(
-            resource("/v1/topics/{topic}/events", "GET, HEAD, POST")
-                .route(web::get().to(events::events))
-                .route(web::head().to(events::events))
-                .route(web::post().to(append::append)),
         )
         .service(
             resource("/v1/topics/{topic}/transactions", "POST")

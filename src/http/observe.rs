@@ -18,27 +18,35 @@ use super::problem::{ErrorCode, Problem};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
-/// Names a request: in its answer, in problems, in the log.
+/// Names a request: in its answer, in problems, in the log. Visible ASCII.
 #[derive(Clone)]
-pub(super) struct RequestId(String);
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub(super) fn as_str(&self) -> &str {
+        self.0.to_str().expect("it is visible ASCII")
+    }
+}
 
 /// The id of a request.
 pub(super) fn request_id(request: &HttpRequest) -> String {
-    request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
+    let extensions = request.extensions();
+    extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default()
 }
 
 /// The client's own id, where it sent a decent one; else a new one.
-fn choose_id(request: &ServiceRequest) -> String {
+fn choose_id(request: &ServiceRequest) -> RequestId {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let sent = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let decent = |id: &&str| {
-        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic())
+    let decent = |id: &&HeaderValue| {
+        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
+            && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
-    match sent.filter(decent) {
-        Some(id) => id.to_owned(),
-        None => format!("{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)),
-    }
+    let id = request.headers().get(REQUEST_ID).filter(decent).cloned().unwrap_or_else(|| {
+        let id = format!("{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+        HeaderValue::try_from(id).expect("these are visible ASCII")
+    });
+    RequestId(id)
 }
 
 /// See the module.
@@ -48,14 +56,12 @@ pub(super) async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = choose_id(&request);
     let progress = Rc::<Progress>::default();
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(Rc::clone(&progress));
     let mut line = Line::begin(&request, id.clone(), progress);
     let response = next.call(request).await?.map_into_boxed_body();
-    let mut response = with_problem(response, &id);
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    let mut response = with_problem(response, id.as_str());
+    response.headers_mut().insert(REQUEST_ID, id.0);
     line.answered(&response);
     Ok(response.map_body(|_, body| BoxBody::new(Told { body, line })))
 }

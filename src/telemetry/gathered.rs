@@ -16,11 +16,11 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The target of access lines.
-const ACCESS: &str = "tidelog::http::access";
+use super::ACCESS;
+
 /// How long access lines are gathered, and how many bytes of them.
 const GATHER: Duration = Duration::from_millis(250);
-const GATHER_BYTES: usize = 32 << 10;
+const GATHER_BYTES: usize = 256 << 10;
 /// Most bytes that wait to be written.
 const BYTES_MAX: usize = 1 << 20;
 /// How long the end of the process waits for a reader that hangs.

@@ -5,6 +5,7 @@
 //! Invariant: a standard error that is closed or full never stops the service.
 
 mod gathered;
+mod json;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -23,6 +24,9 @@ pub use gathered::flush;
 /// that are no HTTP, connections of a pool that were lost. Shown where the filter's own level is
 /// debug or trace, or where the filter names them.
 const QUIET: &str = "actix_http=off,actix_server=warn,refinery_core=warn,deadpool=error";
+
+/// The target of access lines.
+const ACCESS: &str = "tidelog::http::access";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +106,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let started = if text {
         lines.compact().finish().try_init()
     } else {
-        lines.json().flatten_event(true).with_span_list(false).finish().try_init()
+        lines.json().event_format(json::Lines::new()).finish().try_init()
     };
     started.map_err(|_| TelemetryError::Twice)?;
     panic::set_hook(Box::new(log_panic));

@@ -13,7 +13,6 @@
 use ahash::RandomState;
 use fastbloom::BloomFilter;
 
-use crate::domain::Key;
 use crate::metrics;
 
 /// Keys of the first filter. Small, because ten thousand topics may each have one.
@@ -59,7 +58,7 @@ impl Forgotten {
     }
 
     /// Adds a key that is not remembered any more. The filters may take `max` bytes.
-    pub(super) fn add(&mut self, key: &Key, max: usize) {
+    pub(super) fn add(&mut self, key: &str, max: usize) {
         let fits = match self {
             Self::Unknown { .. } => true,
             Self::Filling { filters, .. } | Self::Known(filters) => filters.add(key, max),
@@ -70,7 +69,7 @@ impl Forgotten {
     }
 
     /// Whether a key that is not remembered was certainly never written.
-    pub(super) fn is_new(&self, key: &Key) -> bool {
+    pub(super) fn is_new(&self, key: &str) -> bool {
         matches!(self, Self::Known(filters) if !filters.may_have(key))
     }
 
@@ -145,7 +144,7 @@ pub(super) struct Filters {
 
 impl Filters {
     /// `false` where there is no room for the key, and may be none for more memory.
-    fn add(&mut self, key: &Key, max: usize) -> bool {
+    fn add(&mut self, key: &str, max: usize) -> bool {
         if self.room == 0 {
             let size = FIRST << (GROWTH as usize * self.filters.len());
             let filter = BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(size);
@@ -157,14 +156,14 @@ impl Filters {
             (self.room, self.bytes) = (size, bytes);
         }
         let newest = self.filters.last_mut().expect("there is room");
-        newest.insert_hash(self.hasher.hash_one(key.as_str()));
+        newest.insert_hash(self.hasher.hash_one(key));
         self.room -= 1;
         true
     }
 
     /// Whether the key may have been added; `false` is certain.
-    fn may_have(&self, key: &Key) -> bool {
-        let hash = self.hasher.hash_one(key.as_str());
+    fn may_have(&self, key: &str) -> bool {
+        let hash = self.hasher.hash_one(key);
         self.filters.iter().rev().any(|filter| filter.contains_hash(hash))
     }
 }
@@ -173,8 +172,8 @@ impl Filters {
 mod tests {
     use super::*;
 
-    fn key(n: usize) -> Key {
-        Key::parse(format!("key-{n}").into()).expect("a key")
+    fn key(n: usize) -> String {
+        format!("key-{n}")
     }
 
     #[test]

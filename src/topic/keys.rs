@@ -16,21 +16,68 @@ use ahash::RandomState;
 
 use super::budget::Share;
 use super::forgotten::Forgotten;
-use crate::domain::{Key, KeyState, Seq};
+use crate::domain::{Fingerprint, Key, KeyState, Seq, Standing, TransactionNo, Version};
 use crate::store::Touched;
 
+/// The state of a key in little space, because there are many: positions are below 2^53, so that
+/// [`NONE`] stands for those that are not there.
 struct Remembered {
-    state: KeyState,
+    newest: u64,
     /// The first event of the key that this actor knows of: later than the watermark only where
     /// the store's surface has nothing of the key.
-    first: Option<Seq>,
+    first: u64,
+    standing: u64,
+    transaction: u64,
+    hash: Fingerprint,
     /// Asked for since the last sweep.
     used: bool,
 }
 
+const NONE: u64 = u64::MAX;
+
+fn seq(number: u64) -> Option<Seq> {
+    (number != NONE).then_some(Seq(number))
+}
+
+impl Remembered {
+    fn new(state: KeyState) -> Self {
+        let (hash, used) = (Fingerprint::Digest([0; 32]), false);
+        let mut remembered =
+            Self { newest: NONE, first: NONE, standing: NONE, transaction: NONE, hash, used };
+        remembered.set(state);
+        remembered
+    }
+
+    fn set(&mut self, KeyState { newest, standing }: KeyState) {
+        self.newest = newest.map_or(NONE, |newest| newest.0);
+        if self.first == NONE {
+            self.first = self.newest;
+        }
+        self.standing = standing.map_or(NONE, |standing| standing.version.seq.0);
+        if let Some(Standing { version, hash }) = standing {
+            (self.transaction, self.hash) = (version.transaction.0, hash);
+        }
+    }
+
+    fn state(&self) -> KeyState {
+        let transaction = TransactionNo(self.transaction);
+        let standing = seq(self.standing)
+            .map(|seq| Standing { version: Version { seq, transaction }, hash: self.hash });
+        KeyState { newest: self.newest(), standing }
+    }
+
+    fn newest(&self) -> Option<Seq> {
+        seq(self.newest)
+    }
+
+    fn first(&self) -> Option<Seq> {
+        seq(self.first)
+    }
+}
+
 /// The states of keys, as of the planned head.
 pub(super) struct Keys {
-    states: HashMap<Key, Remembered, RandomState>,
+    states: HashMap<Box<str>, Remembered, RandomState>,
     /// Memory of the keys' own bytes.
     text: usize,
     /// The surface of the store is exact up to here.
@@ -70,10 +117,10 @@ impl Keys {
     /// Whether [`Self::get`] has an answer. A key that is certainly new is remembered as such, so
     /// that the filters are asked but once.
     pub(super) fn knows(&mut self, key: &Key) -> bool {
-        if self.states.contains_key(key) {
+        if self.states.contains_key(key.as_str()) {
             return true;
         }
-        let new = self.forgotten.is_new(key);
+        let new = self.forgotten.is_new(key.as_str());
         if new {
             self.set(key, KeyState::default());
         }
@@ -82,9 +129,9 @@ impl Keys {
 
     /// The state of a key; `None` where the store has to be asked.
     pub(super) fn get(&mut self, key: &Key) -> Option<KeyState> {
-        let remembered = self.states.get_mut(key)?;
+        let remembered = self.states.get_mut(key.as_str())?;
         remembered.used = true;
-        Some(remembered.state)
+        Some(remembered.state())
     }
 
     /// Takes in what the store says of keys.
@@ -99,17 +146,15 @@ impl Keys {
 
     /// Remembers the state of a key, be it new or what the store has said.
     pub(super) fn set(&mut self, key: &Key, state: KeyState) {
+        let key = key.as_str();
         if let Some(remembered) = self.states.get_mut(key) {
-            let before = remembered.state.newest;
+            let before = remembered.newest();
             self.touched += usize::from(before <= self.planned && state.newest > self.planned);
-            remembered.first = remembered.first.or(state.newest);
-            remembered.state = state;
-            return;
+            return remembered.set(state);
         }
         self.text += text_bytes(key);
         self.touched += usize::from(state.newest > self.planned);
-        let remembered = Remembered { state, first: state.newest, used: false };
-        self.states.insert(key.detached(), remembered);
+        self.states.insert(key.into(), Remembered::new(state));
     }
 
     /// How many keys were written since the last fold was planned.
@@ -122,13 +167,13 @@ impl Keys {
     pub(super) fn plan_fold(&mut self, to: Seq) -> Touched {
         (self.planned, self.touched) = (Some(to), 0);
         let mut touched = Touched { after: self.folded, ..Touched::default() };
-        for (key, Remembered { state, first, .. }) in &self.states {
-            let Some(newest) = state.newest.filter(|newest| Some(*newest) > self.folded) else {
-                continue;
-            };
-            let list = if *first > self.folded { &mut touched.new } else { &mut touched.known };
-            // A clone would make the key's memory a shared one, which takes more, for good.
-            list.push((key.detached(), newest));
+        for (key, remembered) in &self.states {
+            let newest = remembered.newest().filter(|newest| Some(*newest) > self.folded);
+            let Some(newest) = newest else { continue };
+            let new = remembered.first() > self.folded;
+            let list = if new { &mut touched.new } else { &mut touched.known };
+            let key = Key::parse((&**key).into()).expect("it was one");
+            list.push((key, newest));
         }
         touched
     }
@@ -149,7 +194,7 @@ impl Keys {
     pub(super) fn fell_back(&mut self) {
         let max = self.filters_max(self.share.allowed());
         for (key, remembered) in &self.states {
-            if remembered.state.newest.is_some() {
+            if remembered.newest().is_some() {
                 self.forgotten.add(key, max);
             }
         }
@@ -172,7 +217,7 @@ impl Keys {
             return false;
         }
         let max = self.filters_max(self.share.allowed());
-        keys.iter().for_each(|key| self.forgotten.add(key, max));
+        keys.iter().for_each(|key| self.forgotten.add(key.as_str(), max));
         self.report();
         if !self.forgotten.is_filling(number) {
             return false;
@@ -232,11 +277,11 @@ impl Keys {
         let (folded, forgotten) = (self.folded, &mut self.forgotten);
         let mut freed = 0;
         self.states.retain(|key, remembered| {
-            if remembered.state.newest > folded || keep(remembered) {
+            if remembered.newest() > folded || keep(remembered) {
                 return true;
             }
             freed += text_bytes(key);
-            if remembered.state.newest.is_some() {
+            if remembered.newest().is_some() {
                 forgotten.add(key, filters_max);
             }
             false
@@ -260,7 +305,7 @@ impl Keys {
     /// A table has room for a power of two, uses seven eighths of it, and a byte more for each.
     fn table_bytes(&self) -> usize {
         let places = (self.states.capacity() * 8 / 7).next_power_of_two();
-        let place = size_of::<(Key, Remembered)>() + 1;
+        let place = size_of::<(Box<str>, Remembered)>() + 1;
         if self.states.capacity() == 0 { 0 } else { places * place }
     }
 
@@ -271,8 +316,8 @@ impl Keys {
 
 /// Memory of a key's own bytes, as the system's allocator gives it: a length before it, and all
 /// in steps of 16.
-fn text_bytes(key: &Key) -> usize {
-    (key.as_str().len() + 8).next_multiple_of(16).max(32)
+fn text_bytes(key: &str) -> usize {
+    (key.len() + 8).next_multiple_of(16).max(32)
 }
 
 #[cfg(test)]
@@ -330,6 +375,21 @@ mod tests {
     }
 
     #[test]
+    fn every_state_comes_back_as_it_went_in() {
+        let mut keys = keys(None, true);
+        let version = Version { seq: Seq(7), transaction: TransactionNo(3) };
+        for hash in [Fingerprint::Digest([1; 32]), Fingerprint::Text([2; 32])] {
+            for newest in [None, Some(Seq(0)), Some(Seq((1 << 53) - 1))] {
+                for standing in [None, Some(Standing { version, hash })] {
+                    let state = KeyState { newest, standing };
+                    keys.set(&key(1), state);
+                    assert_eq!(keys.get(&key(1)), Some(state));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_folded_is_never_forgotten() {
         let mut keys = keys(None, true);
         (0..100).for_each(|n| keys.set(&key(n), state(n)));
@@ -384,6 +444,6 @@ mod tests {
         let mut keys = keys(None, true);
         keys.set(&shared, state(0));
         let kept = keys.states.keys().next().expect("one key");
-        assert_ne!(kept.as_str().as_ptr(), shared.as_str().as_ptr());
+        assert_ne!(kept.as_ptr(), shared.as_str().as_ptr());
     }
 }

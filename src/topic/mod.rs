@@ -125,7 +125,7 @@ pub struct Session {
 impl Session {
     /// Submits commands, at least one; waits while the queue is full (back-pressure) and returns
     /// as soon as they are admitted. The returned future gives their outcome; many may be awaited
-    /// at once, outcomes come in order of submission. Keep `commands` small (say 256 lines or 256
+    /// at once, outcomes come in order of submission. Keep `commands` small (some hundred lines, 256
     /// KiB): they are answered together.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
-//! Batches of many topics in one statement: each has its own outcome (S10).
+//! Batches of many topics in one statement: each has its own outcome (S10). And what the statement
+//! for a batch that goes alone is not told for every event.
 
 use std::sync::Arc;
 
 use futures::future::join_all;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 use tidelog::domain::*;
 use tidelog::store::{AppendError, Direction, EventSourceReader, EventSourceWriter, Scan};
 
@@ -160,4 +163,60 @@ async fn everything_that_a_batch_can_hold_comes_back_from_a_merged_statement() {
     assert_eq!(facts.marks, [None, mark(&first), None, mark(&second), None]);
     assert_eq!(store.expire(now()).await.expect("expires"), 0);
     assert_eq!(store.expire(Timestamp(now().0 + 1)).await.expect("expires"), 1);
+}
+
+/// In a statement of its own what is the same for all events comes once, and columns end with their
+/// last value: everything that some events say and others do not, in every place.
+#[tokio::test]
+async fn a_batch_that_goes_alone_keeps_what_its_events_say_and_what_they_leave_out() {
+    let cluster = Cluster::shared();
+    let url = cluster.database();
+    let store = connect(&url).await;
+    let mut writer = Writer::open(&store, "t").await;
+    let mut rng = SmallRng::seed_from_u64(7);
+    let mut written = Vec::new();
+    for n in 0..100 {
+        let often = [0.0, 0.1, 1.0][n % 3];
+        let mut event = |key: usize| {
+            let mut some = || rng.random_bool(often);
+            let hash = some().then(|| ContentHash::parse(format!("h{n}").into()));
+            let event_type = some().then(|| EventType::parse("changed".into()));
+            let metadata = some().then(|| Json::from_valid("{\"a\": 1}".into()));
+            let data = Data::Json(Json::from_valid(format!("{n}").into()).expect("shallow"));
+            let hash = hash.transpose().expect("a hash");
+            let event_type = event_type.transpose().expect("a type");
+            let metadata = metadata.transpose().expect("JSON");
+            Content::new(key_of(key % 7), hash, event_type, data, metadata)
+        };
+        let group = [1, 1, 3][n / 3 % 3];
+        let commands: Vec<_> =
+            (0..n % 5).map(|c| write((0..group).map(|g| event(c * group + g)).collect())).collect();
+        let mut batch = Batch::clone(&writer.batch(&commands));
+        if n % 4 == 3 {
+            for (event, at) in batch.events.iter_mut().zip(0..) {
+                event.recorded_at.0 += at; // As imported ones.
+            }
+        }
+        store.append(Arc::new(batch.clone())).await.expect("written");
+        let last = batch.events.last().map(|last| last.version.seq);
+        let marks: Vec<_> = batch.events.iter().map(|event| event.version.seq).collect();
+        let wanted = tidelog::store::Wanted { marks: marks.clone(), ..Default::default() };
+        let facts = store.facts(writer.topic, wanted).await.expect("facts");
+        let mark = |seq: &Seq| (Some(*seq) == last).then(|| batch.mark());
+        assert_eq!(facts.marks, marks.iter().map(mark).collect::<Vec<_>>(), "batch {n}");
+        written.extend(batch.events);
+    }
+    let read = store.events(&name("t"), ALL).await.expect("events");
+    let read: Vec<_> = read.into_iter().map(|read| read.event).collect();
+    assert_eq!(read, written);
+    let groups = written.iter().filter(|event| !event.last).count();
+    assert!(groups > 20 && written.len() > 200, "{groups} of {}", written.len());
+    assert_eq!(cluster.sql(&url, UNSOUND), "");
+    cluster.sql(&url, "UPDATE tidelog.event SET prev = seq WHERE seq = 3");
+    cluster.sql(&url, "UPDATE tidelog.topic SET epoch = -1");
+    assert_eq!(cluster.sql(&url, UNSOUND).lines().count(), 2, "it finds what is wrong");
+}
+
+fn key_of(n: usize) -> Key {
+    key(&format!("k{n}"))
 }

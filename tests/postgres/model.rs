@@ -180,7 +180,9 @@ async fn random_commands_leave_the_same_topic_in_memory_and_in_postgres() {
         println!("TIDELOG_SEED={seed}");
         let mut rng = SmallRng::seed_from_u64(seed);
         let memory = MemoryStore::default();
-        let postgres = connect(&Cluster::shared().database()).await;
+        let cluster = Cluster::shared();
+        let url = cluster.database();
+        let postgres = connect(&url).await;
         let writer = Writer::open(&memory, TOPIC).await;
         let topic = Writer::open(&postgres, TOPIC).await.topic;
         let mut pair = Pair { memory, postgres, writer, topic, ends: Vec::new() };
@@ -192,5 +194,6 @@ async fn random_commands_leave_the_same_topic_in_memory_and_in_postgres() {
             pair.compare(&mut rng).await;
         }
         assert!(pair.ends.len() > 20, "the run did something");
+        assert_eq!(cluster.sql(&url, UNSOUND), "");
     }
 }

@@ -172,6 +172,9 @@ pub fn rich(key_text: &str) -> Content {
     )
 }
 
+/// Rows that break the invariants of `topic` and `event`, which no constraint watches.
+pub const UNSOUND: &str = include_str!("../../sql/postgres/queries/unsound.sql");
+
 /// An invalidation with a reason.
 pub fn invalidate(transaction: u64) -> Command {
     let reason = Some(Reason::parse("wrong".into()).expect("a reason"));
