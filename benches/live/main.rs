@@ -37,6 +37,8 @@ const STREAMED: usize = 300_000;
 const SINGLE: usize = 40_000;
 const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 7;
+/// What the threads are called on which a store does what is not appending.
+const STORE_THREADS: &str = "postgres";
 const TOPIC: &str = "/v1/topics/live/events";
 
 struct Service {
@@ -246,33 +248,72 @@ async fn streamed(service: &Service, topic: &str) -> f64 {
     STREAMED as f64 / seconds
 }
 
+/// CPU seconds, of what hints use and of everything.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    hints: f64,
+    all: f64,
+}
+
+impl Spent {
+    fn add(&mut self, from: Self, to: Self) {
+        self.hints += to.hints - from.hints;
+        self.all += to.all - from.all;
+    }
+
+    /// Until now, on the way from a service that tells to one that listens: the connections for
+    /// hints, the threads of the store that serve them (and all else that is in the background), and
+    /// the whole second instance.
+    fn now(cluster: &Cluster, store: &str, telling: &Service, listening: &Service) -> Self {
+        let connections = "SELECT pid FROM pg_stat_activity
+            WHERE datname = current_database() AND query ~ 'pg_notify|LISTEN'
+                AND pid <> pg_backend_pid()";
+        let pids = cluster.sql(store, connections);
+        let pids = pids.lines().map(|pid| pid.parse().expect("a process id"));
+        let [telling, listening] = [telling, listening].map(|service| service.process.id());
+        let others = usage::cpu(listening);
+        let hints = pids.map(usage::cpu_alone).sum::<f64>()
+            + usage::cpu_of_threads(telling, STORE_THREADS)
+            + others;
+        let client = usage::cpu_alone(std::process::id());
+        Self { hints, all: usage::cpu(telling) + usage::cpu(cluster.pid()) + others + client }
+    }
+}
+
 /// Whoever writes, with hints and without: two services, each with a second instance that listens,
-/// in turn.
+/// in turn. Rates vary more than hints cost, so what they use of the CPU is counted as well.
 async fn cost_of_hints(cluster: &Cluster) {
     let stores = [cluster.database(), cluster.database()];
     let services = [Service::bare(&stores[0], false), Service::bare(&stores[1], true)];
-    let _listening = stores.each_ref().map(|store| Service::start(store));
+    let listening = stores.each_ref().map(|store| Service::start(store));
+    let spent = || Spent::now(cluster, &stores[1], &services[1], &listening[1]);
+    let mut shares = [Spent::default(); 2];
     let mut rates: [[Vec<f64>; 2]; 2] = Default::default();
     for round in 0..=ROUNDS {
         for turn in 0..2 {
             let hints = (round + turn) % 2;
             let service = &services[hints];
-            let found = [
-                single(service, &format!("single-{round}")).await,
-                streamed(service, &format!("streamed-{round}")).await,
-            ];
+            let begun = spent();
+            let one_by_one = single(service, &format!("single-{round}")).await;
+            let between = spent();
+            let found = [one_by_one, streamed(service, &format!("streamed-{round}")).await];
             if round > 0 {
                 (0..2).for_each(|load| rates[load][hints].push(found[load])); // After a warm-up.
             }
+            if round > 0 && hints == 1 {
+                shares[0].add(begun, between);
+                shares[1].add(between, spent());
+            }
         }
     }
-    for (name, [without, with]) in ["single events, 64 connections", "one stream"].iter().zip(rates)
-    {
+    let loads = ["single events, 64 connections", "one stream"];
+    for ((name, [without, with]), Spent { hints, all }) in loads.iter().zip(rates).zip(shares) {
         let pairs: Vec<f64> =
             without.iter().zip(&with).map(|(a, b)| 100.0 * (1.0 - b / a)).collect();
         println!(
-            "hints, {name}: {:.0}/s without, {:.0}/s with; cost of a pair: {:.1} % in the median \
-             ({:.1} to {:.1})",
+            "hints, {name}: {:.2} % of all CPU ({hints:.2} of {all:.1} s); {:.0}/s without, {:.0}/s \
+             with; cost of a pair: {:.1} % in the median ({:.1} to {:.1})",
+            100.0 * hints / all,
             median(without),
             median(with),
             median(pairs.clone()),

@@ -13,10 +13,22 @@ const TICKS: f64 = 100.0;
 
 /// CPU time of a process, in seconds.
 pub fn cpu_alone(process: u32) -> f64 {
-    stat(process).map_or(0.0, |fields| {
-        let ticks = |at: usize| fields[at].parse::<f64>().unwrap_or_default();
-        (ticks(11) + ticks(12)) / TICKS
-    })
+    stat(process).and_then(|fields| seconds(&fields)).unwrap_or_default()
+}
+
+fn seconds(fields: &[String]) -> Option<f64> {
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / TICKS)
+}
+
+/// CPU time of those threads of a process whose name begins like this, in seconds.
+pub fn cpu_of_threads(process: u32, name: &str) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let of = |task: std::path::PathBuf| {
+        let named = fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.starts_with(name));
+        if named { seconds(&fields(&task.join("stat"))?) } else { None }
+    };
+    tasks.filter_map(|task| of(task.path())).sum()
 }
 
 /// CPU time of a process and of its living children, in seconds.
@@ -45,9 +57,13 @@ pub fn disk(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-/// The fields of `stat` from the state on: behind the name, which may hold anything.
 fn stat(process: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    fields(Path::new(&format!("/proc/{process}/stat")))
+}
+
+/// The fields of a `stat` from the state on: behind the name, which may hold anything.
+fn fields(path: &Path) -> Option<Vec<String>> {
+    let text = fs::read_to_string(path).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
