@@ -115,8 +115,9 @@ impl From<client::Error> for Failure {
             Some("malformed" | "invalid" | "too-large") => Exit::Data,
             _ => Exit::Failed,
         };
-        let error = error.without_line();
-        Self::new(exit, error.to_string())
+        let unknown = error.code() == Some("unauthenticated");
+        let failure = Self::new(exit, error.without_line().to_string());
+        if unknown { failure.advice("the token is taken from TIDELOG_TOKEN") } else { failure }
     }
 }
 

@@ -55,10 +55,10 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     let topics = topics(args, place).await?;
     let stop = interruption()?;
     let mut output = Output::open(args.get_one::<PathBuf>("to").map(PathBuf::as_path))?;
-    for topic in topics {
+    for (topic, following) in topics.iter().zip((0..topics.len() as u64).rev()) {
         let mut progress = Progress::new(args, topic.to_string(), Unit::Events, None);
         let reader = place.reader();
-        let done = export(reader, &topic, &mut output, &stop, |events, all| {
+        let done = export(reader, topic, following, &mut output, &stop, |events, all| {
             progress.at(events, || format!("{events} of {all} events"));
         });
         let done = done.await.map_err(|error| output.failure(error))?;
@@ -172,7 +172,10 @@ impl Output {
             drop(file);
             let Some((part, path)) = &self.file else { return Ok(()) };
             File::open(part)?.sync_all()?;
-            fs::rename(part, path)
+            fs::rename(part, path)?;
+            // The name is to be as durable as what it names.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
         let done = finish().map_err(|error| self.failure(error.into()));
         if done.is_ok() {

@@ -37,7 +37,7 @@ enum What {
     /// The service said so.
     Problem(Box<ProblemJson<'static>>),
     /// The service could not be reached, or was lost.
-    Connection(Cause),
+    Connection(&'static str, String),
     /// Something answered that is not the service, or does not keep to the contract.
     Answer(String),
     /// What the program asked for cannot be asked.
@@ -101,8 +101,14 @@ impl Error {
         let unsent = error.is_connect() || error.is_builder();
         let committed = if unsent { Committed::No } else { Committed::Unknown };
         let retryable = !error.is_builder() && !is_distrust(&error);
-        let cause = Cause::new(error.without_url());
-        Self::new(What::Connection(cause), retryable, committed)
+        let what = if error.is_connect() {
+            "the service cannot be reached"
+        } else if error.is_timeout() {
+            "the service does not answer"
+        } else {
+            "the connection to the service failed"
+        };
+        Self::new(What::Connection(what, root(&error.without_url())), retryable, committed)
     }
 
     /// An answer ended before its end.
@@ -158,13 +164,22 @@ impl fmt::Display for Error {
                 write!(f, "{}: {}", problem.code, problem.detail)?;
                 problem.pointer.iter().try_for_each(|pointer| write!(f, " (at {pointer})"))
             }
-            What::Connection(cause) => cause.fmt(f),
+            What::Connection(what, why) => write!(f, "{what}: {why}"),
             What::Answer(text) | What::Usage(text) => f.write_str(text),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+/// What is behind all that libraries say around it.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
+}
 
 impl From<BadAnswer> for Error {
     fn from(error: BadAnswer) -> Self {

@@ -103,7 +103,9 @@ pub(super) async fn put(
     }
     let to = Move { topic, name, seq, expected, at: now() };
     let moved = app.topics.move_consumer(to.clone()).await.map_err(not_moved)?;
-    let moved = moved.ok_or_else(condition_fails)?;
+    let Some(moved) = moved else {
+        return Err(condition_fails(&app, &to.topic, &to.name).await);
+    };
     let answer = if moved.made { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(shown(answer, &to.topic, &moved.consumer))
 }
@@ -125,7 +127,10 @@ pub(super) async fn delete(request: HttpRequest, moving: Moving) -> Result<HttpR
         return Ok(HttpResponse::NoContent().finish());
     }
     head_of(&app, &topic).await?;
-    Err(if expected.is_some() { condition_fails() } else { missing() })
+    Err(match expected {
+        Some(_) => condition_fails(&app, &topic, &name).await,
+        None => missing(),
+    })
 }
 
 /// What both changes begin with. Headers that promise more than is kept are refused.
@@ -148,8 +153,14 @@ fn expected(request: &HttpRequest) -> Result<Option<Expected>, Problem> {
     }))
 }
 
-fn condition_fails() -> Problem {
-    let detail = "the consumer has another revision, or is not there, or there already";
+/// Says what is there now, which is not needed to be true a moment later.
+async fn condition_fails(app: &App, topic: &TopicName, name: &ConsumerName) -> Problem {
+    let found = app.reader.consumer(topic, name).await;
+    let detail = match found {
+        Ok(Some(found)) => format!("the consumer has revision {}", found.revision.0),
+        Ok(None) => "the consumer is not there".to_owned(),
+        Err(_) => "the consumer has another revision, or is not there, or there already".to_owned(),
+    };
     Problem::new(ErrorCode::PreconditionFailed, detail)
 }
 

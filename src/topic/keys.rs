@@ -16,64 +16,9 @@ use ahash::RandomState;
 
 use super::budget::Share;
 use super::forgotten::Forgotten;
-use crate::domain::{Fingerprint, Key, KeyState, Seq, Standing, TransactionNo, Version};
+use super::remembered::Remembered;
+use crate::domain::{Key, KeyState, Seq};
 use crate::store::Touched;
-
-/// The state of a key in little space, because there are many: positions are below 2^53, so that
-/// [`NONE`] stands for those that are not there.
-struct Remembered {
-    newest: u64,
-    /// The first event of the key that this actor knows of: later than the watermark only where
-    /// the store's surface has nothing of the key.
-    first: u64,
-    standing: u64,
-    transaction: u64,
-    hash: Fingerprint,
-    /// Asked for since the last sweep.
-    used: bool,
-}
-
-const NONE: u64 = u64::MAX;
-
-fn seq(number: u64) -> Option<Seq> {
-    (number != NONE).then_some(Seq(number))
-}
-
-impl Remembered {
-    fn new(state: KeyState) -> Self {
-        let (hash, used) = (Fingerprint::Digest([0; 32]), false);
-        let mut remembered =
-            Self { newest: NONE, first: NONE, standing: NONE, transaction: NONE, hash, used };
-        remembered.set(state);
-        remembered
-    }
-
-    fn set(&mut self, KeyState { newest, standing }: KeyState) {
-        self.newest = newest.map_or(NONE, |newest| newest.0);
-        if self.first == NONE {
-            self.first = self.newest;
-        }
-        self.standing = standing.map_or(NONE, |standing| standing.version.seq.0);
-        if let Some(Standing { version, hash }) = standing {
-            (self.transaction, self.hash) = (version.transaction.0, hash);
-        }
-    }
-
-    fn state(&self) -> KeyState {
-        let transaction = TransactionNo(self.transaction);
-        let standing = seq(self.standing)
-            .map(|seq| Standing { version: Version { seq, transaction }, hash: self.hash });
-        KeyState { newest: self.newest(), standing }
-    }
-
-    fn newest(&self) -> Option<Seq> {
-        seq(self.newest)
-    }
-
-    fn first(&self) -> Option<Seq> {
-        seq(self.first)
-    }
-}
 
 /// The states of keys, as of the planned head.
 pub(super) struct Keys {
@@ -84,9 +29,12 @@ pub(super) struct Keys {
     folded: Option<Seq>,
     forgotten: Forgotten,
     fillings: u64,
-    /// The last fold that was planned will cover this; and how many keys were written since.
+    /// The last fold that was planned will cover this.
     planned: Option<Seq>,
-    touched: usize,
+    /// The keys that were written since.
+    touched: Vec<Box<str>>,
+    /// Memory of these keys' own bytes.
+    touched_text: usize,
     /// Where the surface was when a sweep could not forget enough, because the rest was pinned:
     /// no other can before it has moved.
     in_vain: Option<Option<Seq>>,
@@ -103,7 +51,8 @@ impl Keys {
             forgotten: Forgotten::of(empty),
             fillings: 0,
             planned: folded,
-            touched: 0,
+            touched: Vec::new(),
+            touched_text: 0,
             in_vain: None,
             share,
         }
@@ -147,33 +96,53 @@ impl Keys {
     /// Remembers the state of a key, be it new or what the store has said.
     pub(super) fn set(&mut self, key: &Key, state: KeyState) {
         let key = key.as_str();
+        let written = state.newest > self.planned;
         if let Some(remembered) = self.states.get_mut(key) {
-            let before = remembered.newest();
-            self.touched += usize::from(before <= self.planned && state.newest > self.planned);
-            return remembered.set(state);
+            remembered.set(state);
+            if written && !remembered.listed {
+                remembered.listed = true;
+                self.touch(key);
+            }
+            return;
         }
         self.text += text_bytes(key);
-        self.touched += usize::from(state.newest > self.planned);
-        self.states.insert(key.into(), Remembered::new(state));
+        let mut remembered = Remembered::new(state);
+        remembered.listed = written;
+        self.states.insert(key.into(), remembered);
+        if written {
+            self.touch(key);
+        }
+    }
+
+    fn touch(&mut self, key: &str) {
+        self.touched_text += text_bytes(key);
+        self.touched.push(key.into());
     }
 
     /// How many keys were written since the last fold was planned.
     pub(super) fn waiting(&self) -> usize {
-        self.touched
+        self.touched.len()
     }
 
     /// The keys written since the fold, for the next one, which will go up to and with `to`, the
     /// planned head.
     pub(super) fn plan_fold(&mut self, to: Seq) -> Touched {
-        (self.planned, self.touched) = (Some(to), 0);
+        let mut keys = std::mem::take(&mut self.touched);
+        self.touched_text = 0;
+        if self.planned > self.folded {
+            // The fold that was planned before has failed: its keys are not in the list.
+            keys = self.states.keys().cloned().collect();
+        }
+        self.planned = Some(to);
         let mut touched = Touched { after: self.folded, ..Touched::default() };
-        for (key, remembered) in &self.states {
+        for key in keys {
+            let Some(remembered) = self.states.get_mut(&key) else { continue };
+            remembered.listed = false;
             let newest = remembered.newest().filter(|newest| Some(*newest) > self.folded);
             let Some(newest) = newest else { continue };
             let new = remembered.first() > self.folded;
             let list = if new { &mut touched.new } else { &mut touched.known };
-            let key = Key::parse((&**key).into()).expect("it was one");
-            list.push((key, newest));
+            list.push((Key::parse(String::from(key).into()).expect("it was one"), newest));
         }
         touched
     }
@@ -181,7 +150,18 @@ impl Keys {
     /// The surface is exact up to `seq`, or further.
     pub(super) fn folded_to(&mut self, seq: Seq) {
         self.folded = self.folded.max(Some(seq));
-        self.planned = self.planned.max(self.folded);
+        if self.folded > self.planned {
+            // Somebody else has folded what was to be folded next, or some of it.
+            self.planned = self.folded;
+            self.touched_text = 0;
+            for key in std::mem::take(&mut self.touched) {
+                let Some(remembered) = self.states.get_mut(&key) else { continue };
+                remembered.listed = remembered.newest() > self.folded;
+                if remembered.listed {
+                    self.touch(&key);
+                }
+            }
+        }
     }
 
     /// How far the surface is exact.
@@ -199,7 +179,8 @@ impl Keys {
             }
         }
         (self.states, self.text) = (HashMap::default(), 0);
-        (self.planned, self.touched) = (self.folded, 0);
+        (self.touched, self.touched_text) = (Vec::new(), 0);
+        self.planned = self.folded;
         self.report();
     }
 
@@ -299,7 +280,8 @@ impl Keys {
 
     /// Memory in use, filters included.
     fn bytes(&self) -> usize {
-        self.table_bytes() + self.text + self.forgotten.bytes()
+        let touched = self.touched.capacity() * size_of::<Box<str>>() + self.touched_text;
+        self.table_bytes() + self.text + touched + self.forgotten.bytes()
     }
 
     /// A table has room for a power of two, uses seven eighths of it, and a byte more for each.
@@ -375,21 +357,6 @@ mod tests {
     }
 
     #[test]
-    fn every_state_comes_back_as_it_went_in() {
-        let mut keys = keys(None, true);
-        let version = Version { seq: Seq(7), transaction: TransactionNo(3) };
-        for hash in [Fingerprint::Digest([1; 32]), Fingerprint::Text([2; 32])] {
-            for newest in [None, Some(Seq(0)), Some(Seq((1 << 53) - 1))] {
-                for standing in [None, Some(Standing { version, hash })] {
-                    let state = KeyState { newest, standing };
-                    keys.set(&key(1), state);
-                    assert_eq!(keys.get(&key(1)), Some(state));
-                }
-            }
-        }
-    }
-
-    #[test]
     fn what_is_not_folded_is_never_forgotten() {
         let mut keys = keys(None, true);
         (0..100).for_each(|n| keys.set(&key(n), state(n)));
@@ -423,6 +390,29 @@ mod tests {
         keys.folded_to(Seq(12));
         let (new, known) = (Vec::new(), vec![(key(3), Seq(14))]);
         assert_eq!(keys.plan_fold(Seq(14)), Touched { after: Some(Seq(12)), new, known });
+    }
+
+    #[test]
+    fn a_key_is_folded_once_whatever_becomes_of_folds_and_of_what_is_remembered() {
+        let mut keys = keys(None, true);
+        (0..10).for_each(|n| keys.set(&key(n), state(n)));
+        assert_eq!(keys.plan_fold(Seq(9)).new.len(), 10);
+        keys.set(&key(1), state(10));
+        assert_eq!(keys.waiting(), 1);
+        // That fold has failed.
+        let again = keys.plan_fold(Seq(10));
+        assert_eq!(again.new.len(), 10);
+        assert!(again.new.contains(&(key(1), Seq(10))) && again.known.is_empty());
+        keys.folded_to(Seq(10));
+        // Somebody else folds further than was planned, and the key is forgotten and comes back.
+        keys.set(&key(2), state(11));
+        keys.folded_to(Seq(11));
+        keys.sweep_to(0);
+        keys.learn([(&key(2), state(11))].into_iter());
+        keys.set(&key(2), state(12));
+        assert_eq!(keys.plan_fold(Seq(12)).known, [(key(2), Seq(12))]);
+        keys.folded_to(Seq(12));
+        assert_eq!(keys.plan_fold(Seq(12)), Touched { after: Some(Seq(12)), ..Touched::default() });
     }
 
     #[test]

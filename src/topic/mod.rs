@@ -25,6 +25,7 @@ mod outcome;
 mod queue;
 mod recovery;
 mod registry;
+mod remembered;
 mod settings;
 
 use std::sync::Arc;

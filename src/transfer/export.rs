@@ -27,7 +27,7 @@ pub struct Exported {
     pub compared: bool,
 }
 
-/// Writes a topic as it is now; `progress` is told how many events are written, and of how many.
+/// Writes a topic as it is now, of an export in which so many `following` ones come behind it; `progress` is told how many events are written, and of how many.
 /// The root that is computed from what was read is compared with the one that the place keeps.
 ///
 /// # Errors
@@ -35,6 +35,7 @@ pub struct Exported {
 pub async fn export(
     reader: Arc<dyn EventSourceReader>,
     topic: &TopicName,
+    following: u64,
     out: &mut impl Write,
     stop: &CancellationToken,
     mut progress: impl FnMut(u64, u64),
@@ -44,10 +45,9 @@ pub async fn export(
     let (events, transactions) = (head.seq.next().0, head.transaction.0 + 1);
     let name = topic.as_str().to_owned();
     let mut lines = BytesMut::new();
-    put_frame(
-        &mut lines,
-        &Header { tidelog_export: FORMAT, topic: name.clone(), head: head.into() },
-    );
+    let (tidelog_export, topic_name) = (FORMAT, name.clone());
+    let header = Header { tidelog_export, topic: topic_name, head: head.into(), following };
+    put_frame(&mut lines, &header);
     let mut walk = Walk::new(Arc::clone(&reader), topic.clone(), None, Direction::Forward);
     walk.stretch(Seq(0), head.seq);
     let mut frontier = Frontier::default();

@@ -44,6 +44,8 @@ pub struct Sections<R> {
     input: R,
     line: u64,
     topic: Option<Topic>,
+    /// Topics of the same export that are still to come.
+    following: u64,
     ended: bool,
 }
 
@@ -57,7 +59,7 @@ struct Topic {
 impl<R: BufRead> Sections<R> {
     /// Reads from the beginning.
     pub fn new(input: R) -> Self {
-        Self { input, line: 0, topic: None, ended: false }
+        Self { input, line: 0, topic: None, following: 0, ended: false }
     }
 
     /// The next sections, as many as make a piece; none at the end.
@@ -77,7 +79,11 @@ impl<R: BufRead> Sections<R> {
         let Some(line) = self.read()? else {
             return match (&self.topic, self.line) {
                 (None, 1) => Err(self.bad("is empty; an export begins with a header")),
-                (None, _) => Ok(None),
+                (None, _) if self.following == 0 => Ok(None),
+                (None, _) => {
+                    let missing = format!("{} more of its topics are missing", self.following);
+                    Err(self.bad(format!("the file was cut: {missing}")))
+                }
                 (Some(_), _) => Err(self.bad("the file ends before its trailer; it was cut")),
             };
         };
@@ -109,6 +115,12 @@ impl<R: BufRead> Sections<R> {
     fn begin(&mut self, header: Header) -> Result<Section, TransferError> {
         let topic = TopicName::parse(&header.topic).map_err(|bad| self.bad(bad.to_string()))?;
         let head = header.head.into();
+        if self.following > 0 && header.following != self.following - 1 {
+            let why =
+                format!("{} more topics are to come, and another export begins", self.following);
+            return Err(self.bad(why));
+        }
+        self.following = header.following;
         self.topic = Some(Topic { header, head: None, frontier: Frontier::default() });
         Ok(Section::Begin(topic, head))
     }

@@ -57,6 +57,8 @@ pub struct Header {
     pub topic: String,
     /// Its newest event.
     pub head: HeadJson,
+    /// How many topics of the same export follow.
+    pub following: u64,
 }
 
 /// Ends a topic.
@@ -336,7 +338,8 @@ mod tests {
     #[test]
     fn frames_come_back_and_other_versions_and_members_are_refused() {
         let head = HeadJson { seq: 8, transaction: 7 };
-        let header = Header { tidelog_export: FORMAT, topic: "t".into(), head };
+        let (tidelog_export, topic, following) = (FORMAT, "t".into(), 3);
+        let header = Header { tidelog_export, topic, head, following };
         let trailer =
             Trailer { end: "t".into(), events: 9, transactions: 8, root: "00".repeat(32) };
         let mut out = BytesMut::new();

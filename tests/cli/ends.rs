@@ -28,7 +28,8 @@ fn a_service_that_is_not_there_is_69_and_not_healthy() {
         &["export", "t"],
         &["consumers", "list", "t"],
     ] {
-        run(&[command, &at].concat()).fails(69, &url);
+        let done = run(&[command, &at].concat()).fails(69, &url);
+        assert!(done.err.contains("cannot be reached: Connection refused"), "{}", done.err);
     }
     let done = feed(&[&["append", "t"][..], &at].concat(), "{\"key\":\"a\",\"data\":1}\n");
     assert_eq!(done.fails(69, &url).json()[0]["lines"], 0);
@@ -71,7 +72,7 @@ fn a_wrong_token_is_77() {
         command.args(["--url", &url]).envs(token.map(|token| ("TIDELOG_TOKEN", token)));
         Done::of(command.output().expect("it runs"))
     };
-    with(None, &["topics"]).fails(77, "unauthenticated");
+    with(None, &["topics"]).fails(77, "the token is taken from TIDELOG_TOKEN");
     with(Some("other"), &["topics"]).fails(77, "unauthenticated");
     with(Some("secret"), &["topics"]).ok();
     with(Some("secret"), &["read", "u"]).fails(77, "forbidden");

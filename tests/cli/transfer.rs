@@ -167,8 +167,16 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
         (exported.clone() + "x", "was cut"),
         (exported.clone() + lines[1], "no header"),
     ];
+    let both = source.run(&["export", "t", "u"]).ok().out;
+    let (first, second) =
+        both.split_at(both.find("{\"tidelog_export\":1,\"topic\":\"u").expect("u"));
+    let more = [
+        (first.to_owned(), "cut: 1 more of its topics are missing"),
+        (first.to_owned() + &both, "1 more topics are to come"),
+        (format!("{second}{first}"), "cut: 1 more"),
+    ];
     let target = Place::new(Kind::Sqlite);
-    for (text_of, why) in &cases {
+    for (text_of, why) in cases.iter().chain(&more) {
         assert_ne!(*text_of, exported, "{why}");
         std::fs::write(&path, text_of).expect("it is ours");
         target.run(&["import", text(&path)]).fails(65, why);
@@ -186,6 +194,8 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
     assert!(!Path::new(target.url.trim_start_matches("sqlite:")).exists());
     target.feed(&["import"], &exported).ok();
     assert_eq!(target.run(&["export", "t"]).ok().out, exported);
+    std::fs::write(&path, both.clone() + &exported).expect("it is ours");
+    run(&["import", "--check", text(&path)]).ok(); // Whole exports, one behind the other.
     let told = run(&["import", "--check", "/missing"]).fails(1, "/missing");
     assert_eq!(told.out, "");
 }

@@ -56,7 +56,8 @@ async fn who_expects_an_old_revision_learns_that_nothing_was_done() {
     let begin = consumers.put(&topic, &billing, None, Some(Expected::Nothing)).await;
     let old = begin.expect("nobody is there").consumer.revision;
     let on = Some(Expected::Revision(old));
-    consumers.put(&topic, &billing, Some(Seq(0)), on).await.expect("it is the revision");
+    let newer = consumers.put(&topic, &billing, Some(Seq(0)), on).await;
+    let newer = newer.expect("it is the revision").consumer.revision.0;
     for failed in [
         consumers.put(&topic, &billing, Some(Seq(1)), on).await.map(drop),
         consumers.put(&topic, &billing, None, Some(Expected::Nothing)).await.map(drop),
@@ -64,6 +65,7 @@ async fn who_expects_an_old_revision_learns_that_nothing_was_done() {
     ] {
         let error = failed.expect_err("another revision");
         assert_eq!(error.code(), Some("precondition-failed"));
+        assert!(error.to_string().contains(&format!("has revision {newer}")), "{error}");
         assert_eq!((error.retryable(), error.committed()), (false, Committed::No));
     }
 }

@@ -62,8 +62,14 @@ const LIBRARIES: [(&str, &[&str]); 16] = [
     ("refinery", &["src/store/"]),
     ("actix", &["src/topic/", "src/server"]),
     ("actix_web", &["src/http/", "src/server"]),
-    ("serde", &["src/wire/", "src/http/", "src/config/", "src/server", "src/cli/"]),
-    ("serde_json", &["src/wire/", "src/http/", "src/config/", "src/server", "src/cli/"]),
+    (
+        "serde",
+        &["src/wire/", "src/http/", "src/config/", "src/server", "src/cli/", "src/telemetry/json"],
+    ),
+    (
+        "serde_json",
+        &["src/wire/", "src/http/", "src/config/", "src/server", "src/cli/", "src/telemetry/json"],
+    ),
     ("clap", &["src/config/cli", "src/cli/"]),
     ("clap_complete", &["src/cli/manual"]),
     ("clap_mangen", &["src/cli/manual"]),

@@ -50,7 +50,7 @@ const SHARED: [(&str, i64); 5] = [
 /// Settings of the write connection. The cache is in KiB where negative; the log is brought back
 /// into the database after so many pages, and cut to so many bytes afterwards.
 const WRITING: [(&str, i64); 4] = [
-    ("cache_size", -65_536),
+    ("cache_size", -32_768),
     ("wal_autocheckpoint", 4_000),
     ("journal_size_limit", 67_108_864),
     ("temp_store", 2),
