@@ -319,7 +319,7 @@ async fn a_full_disk_is_told_as_such_and_room_is_noticed() {
     let pages: u32 = raw.pragma_query_value(None, "page_count", |row| row.get(0)).expect("known");
     let full = File { pages_max: Some(pages + 16), ..File::new(&path) };
     let store = Arc::new(SqliteStore::open(&full).expect("it opens"));
-    let config = Config { write_timeout: Duration::from_millis(100), ..Config::default() };
+    let config = Config { write_timeout: Duration::from_secs(1), ..Config::default() };
     let server = Server::on(config, (Arc::clone(&store) as _, store)).await;
     let ready = || server.get("/health/ready");
     let body = json!({"key": "large", "data": "x".repeat(300_000)}).to_string();
