@@ -115,9 +115,9 @@ impl From<client::Error> for Failure {
             Some("malformed" | "invalid" | "too-large") => Exit::Data,
             _ => Exit::Failed,
         };
-        let unknown = error.code() == Some("unauthenticated");
+        let no_token = error.code() == Some("unauthenticated");
         let failure = Self::new(exit, error.without_line().to_string());
-        if unknown { failure.advice("the token is taken from TIDELOG_TOKEN") } else { failure }
+        if no_token { failure.advice("the token is taken from TIDELOG_TOKEN") } else { failure }
     }
 }
 

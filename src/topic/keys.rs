@@ -131,7 +131,9 @@ impl Keys {
         self.touched_text = 0;
         if self.planned > self.folded {
             // The fold that was planned before has failed: its keys are not in the list.
-            keys = self.states.keys().cloned().collect();
+            let behind = |remembered: &Remembered| remembered.newest() > self.folded;
+            let pinned = self.states.iter().filter(|(_, remembered)| behind(remembered));
+            keys = pinned.map(|(key, _)| key.clone()).collect();
         }
         self.planned = Some(to);
         let mut touched = Touched { after: self.folded, ..Touched::default() };

@@ -27,8 +27,9 @@ pub struct Exported {
     pub compared: bool,
 }
 
-/// Writes a topic as it is now, of an export in which so many `following` ones come behind it; `progress` is told how many events are written, and of how many.
-/// The root that is computed from what was read is compared with the one that the place keeps.
+/// Writes a topic as it is now; so many `following` ones of the same export come behind it.
+/// `progress` is told how many events are written, and of how many. The root that is computed from
+/// what was read is compared with the one that the place keeps.
 ///
 /// # Errors
 /// What was written until then is no whole export, and has no trailer to say so.
@@ -45,8 +46,8 @@ pub async fn export(
     let (events, transactions) = (head.seq.next().0, head.transaction.0 + 1);
     let name = topic.as_str().to_owned();
     let mut lines = BytesMut::new();
-    let (tidelog_export, topic_name) = (FORMAT, name.clone());
-    let header = Header { tidelog_export, topic: topic_name, head: head.into(), following };
+    let header =
+        Header { tidelog_export: FORMAT, topic: name.clone(), head: head.into(), following };
     put_frame(&mut lines, &header);
     let mut walk = Walk::new(Arc::clone(&reader), topic.clone(), None, Direction::Forward);
     walk.stretch(Seq(0), head.seq);

@@ -41,25 +41,28 @@ impl Append {
         batches: Vec<Arc<Batch>>,
     ) -> Result<HashSet<TopicId>, Error> {
         let plain = batches.iter().all(|batch| is_plain(batch));
+        let mut events = Events::of(&batches);
         let rows = match batches.as_slice() {
             [batch] if plain => {
-                let (head, mut events) = (Head::of(batch), Events::of(&batches));
                 events.leave_out_what_follows_from(batch);
-                let parameters: Vec<_> = head.values().into_iter().chain(events.one()).collect();
+                let (head, shared) = (Head::of(batch), Shared::of(batch));
+                let topic = head.values().into_iter().chain(shared.values());
+                let parameters: Vec<_> = topic.chain(events.said()).collect();
                 client.query(&self.one, &parameters).await?
             }
-            _ if plain => {
-                let (heads, events) = (Heads::of(&batches), Events::of(&batches));
-                let parameters: Vec<_> = heads.columns().into_iter().chain(events.many()).collect();
-                client.query(&self.many, &parameters).await?
-            }
             _ => {
-                let (heads, events) = (Heads::of(&batches), Events::of(&batches));
-                let records = Records::of(&batches);
-                let events = events.many().into_iter().chain(events.more());
-                let parameters: Vec<_> =
-                    heads.columns().into_iter().chain(events).chain(records.columns()).collect();
-                client.query(&self.full, &parameters).await?
+                let (heads, marks) = (Heads::of(&batches), Marks::of(&batches));
+                let places = heads.columns().into_iter().chain(events.places());
+                let plainly = places.chain(events.said()).chain(marks.columns());
+                if plain {
+                    let parameters: Vec<_> = plainly.collect();
+                    client.query(&self.many, &parameters).await?
+                } else {
+                    let records = Records::of(&batches);
+                    let more = events.more().into_iter().chain(records.columns());
+                    let parameters: Vec<_> = plainly.chain(more).collect();
+                    client.query(&self.full, &parameters).await?
+                }
             }
         };
         rows.iter().map(|row| Ok(TopicId(row.try_get(0)?))).collect()
@@ -79,17 +82,14 @@ fn is_plain(batch: &Batch) -> bool {
 
 type Column<'a> = &'a (dyn ToSql + Sync);
 
-/// What a batch alone says of its topic.
+/// What a batch makes of its topic, and on what condition.
 struct Head {
     topic: i64,
     epoch: i64,
     expected: Option<i64>,
-    first: i64,
     seq: Option<i64>,
     transaction: Option<i64>,
     frontier: Vec<u8>,
-    root: Vec<u8>,
-    recorded_at: Micros,
 }
 
 impl Head {
@@ -99,19 +99,36 @@ impl Head {
             topic: batch.topic.0,
             epoch: integer(batch.epoch.0),
             expected: batch.expected.map(|head| integer(head.seq.0)),
-            first: integer(Seq::after(batch.expected).0),
             seq: head.map(|head| integer(head.seq.0)),
             transaction: head.map(|head| integer(head.transaction.0)),
             frontier: batch.frontier.to_bytes(),
+        }
+    }
+
+    fn values(&self) -> [Column<'_>; 6] {
+        let Self { topic, epoch, expected, seq, transaction, frontier } = self;
+        [topic, epoch, expected, seq, transaction, frontier]
+    }
+}
+
+/// What the events of the only batch have in common.
+struct Shared {
+    first: i64,
+    root: Vec<u8>,
+    recorded_at: Micros,
+}
+
+impl Shared {
+    fn of(batch: &Batch) -> Self {
+        Self {
+            first: integer(Seq::after(batch.expected).0),
             root: batch.mark().root.0.to_vec(),
             recorded_at: Micros(batch.recorded_at),
         }
     }
 
-    fn values(&self) -> [Column<'_>; 9] {
-        let Self { topic, epoch, expected, first, seq, transaction, frontier, root, recorded_at } =
-            self;
-        [topic, epoch, expected, first, seq, transaction, frontier, root, recorded_at]
+    fn values(&self) -> [Column<'_>; 3] {
+        [&self.first, &self.root, &self.recorded_at]
     }
 }
 
@@ -129,14 +146,13 @@ struct Heads {
 impl Heads {
     fn of(batches: &[Arc<Batch>]) -> Self {
         let mut heads = Self::default();
-        for batch in batches {
-            let head = batch.head();
-            heads.topic.push(batch.topic.0);
-            heads.epoch.push(integer(batch.epoch.0));
-            heads.expected.push(batch.expected.map(|head| integer(head.seq.0)));
-            heads.seq.push(head.map(|head| integer(head.seq.0)));
-            heads.transaction.push(head.map(|head| integer(head.transaction.0)));
-            heads.frontier.push(batch.frontier.to_bytes());
+        for head in batches.iter().map(|batch| Head::of(batch)) {
+            heads.topic.push(head.topic);
+            heads.epoch.push(head.epoch);
+            heads.expected.push(head.expected);
+            heads.seq.push(head.seq);
+            heads.transaction.push(head.transaction);
+            heads.frontier.push(head.frontier);
         }
         heads
     }
@@ -145,6 +161,40 @@ impl Heads {
         let Self { topic, epoch, expected, seq, transaction, frontier } = self;
         [topic, epoch, expected, seq, transaction, frontier]
     }
+}
+
+/// What only the last event of each batch has, as one row for each event.
+#[derive(Default)]
+struct Marks {
+    epoch: Vec<Option<i64>>,
+    root: Vec<Option<Vec<u8>>>,
+}
+
+impl Marks {
+    fn of(batches: &[Arc<Batch>]) -> Self {
+        let mut marks = Self::default();
+        for batch in batches.iter().filter(|batch| !batch.events.is_empty()) {
+            let mark = batch.mark();
+            let others = batch.events.len() - 1;
+            marks.epoch.extend(std::iter::repeat_n(None, others));
+            marks.root.extend(std::iter::repeat_n(None, others));
+            marks.epoch.push(Some(integer(mark.epoch.0)));
+            marks.root.push(Some(mark.root.0.to_vec()));
+        }
+        trim(&mut marks.epoch);
+        trim(&mut marks.root);
+        marks
+    }
+
+    fn columns(&self) -> [Column<'_>; 2] {
+        [&self.epoch, &self.root]
+    }
+}
+
+/// Ends a column with its last value: the rest is NULL.
+fn trim<T>(column: &mut Vec<Option<T>>) {
+    let said = column.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    column.truncate(said);
 }
 
 /// One row for each event. Columns end with their last value: the rest is NULL.
@@ -162,8 +212,6 @@ struct Events<'a> {
     metadata: Vec<Option<&'a str>>,
     digest: Vec<Option<&'a [u8]>>,
     prev: Vec<Option<i64>>,
-    epoch: Vec<Option<i64>>,
-    root: Vec<Option<Vec<u8>>>,
     content_type: Vec<Option<&'a str>>,
     binary: Vec<Option<&'a [u8]>>,
     invalidates: Vec<Option<i64>>,
@@ -183,24 +231,12 @@ impl<'a> Events<'a> {
                 events.prev.push(event.prev.map(|seq| integer(seq.0)));
                 events.body(&event.body);
             }
-            let mark = batch.mark();
-            let others = batch.events.len().saturating_sub(1);
-            events.epoch.extend(std::iter::repeat_n(None, others));
-            events.root.extend(std::iter::repeat_n(None, others));
-            if !batch.events.is_empty() {
-                events.epoch.push(Some(integer(mark.epoch.0)));
-                events.root.push(Some(mark.root.0.to_vec()));
-            }
         }
         events.trim();
         events
     }
 
     fn trim(&mut self) {
-        fn trim<T>(column: &mut Vec<Option<T>>) {
-            let said = column.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-            column.truncate(said);
-        }
         for column in [
             &mut self.key,
             &mut self.event_type,
@@ -211,10 +247,9 @@ impl<'a> Events<'a> {
         ] {
             trim(column);
         }
-        [&mut self.prev, &mut self.epoch, &mut self.invalidates].into_iter().for_each(trim);
+        [&mut self.prev, &mut self.invalidates].into_iter().for_each(trim);
         [&mut self.digest, &mut self.binary].into_iter().for_each(trim);
         trim(&mut self.hash);
-        trim(&mut self.root);
     }
 
     /// Of the only batch: what the statement knows without being told for every event.
@@ -256,27 +291,13 @@ impl<'a> Events<'a> {
         self.reason.push(reason.map(|reason| reason.as_str()));
     }
 
-    /// What goes with a [`Head`].
-    fn one(&self) -> [Column<'_>; 10] {
-        [
-            &self.transaction,
-            &self.last,
-            &self.recorded_at,
-            &self.key,
-            &self.hash,
-            &self.event_type,
-            &self.data,
-            &self.metadata,
-            &self.digest,
-            &self.prev,
-        ]
+    /// Where events are, of batches that are not alone.
+    fn places(&self) -> [Column<'_>; 2] {
+        [&self.topic, &self.seq]
     }
 
-    /// What goes with [`Heads`].
-    fn many(&self) -> [Column<'_>; 14] {
+    fn said(&self) -> [Column<'_>; 10] {
         [
-            &self.topic,
-            &self.seq,
             &self.transaction,
             &self.last,
             &self.recorded_at,
@@ -287,8 +308,6 @@ impl<'a> Events<'a> {
             &self.metadata,
             &self.digest,
             &self.prev,
-            &self.epoch,
-            &self.root,
         ]
     }
 
