@@ -17,8 +17,8 @@ use super::exit::{Exit, Failure};
 use super::input::{Format, Keys, Line, Source, extension};
 use super::output::{Form, Out, with_output};
 use super::place::{Place, with_place};
-use super::progress::{Progress, Unit, with_quiet};
-use super::signal::interruption;
+use super::progress::{Progress, Unit, count, with_quiet};
+use super::signal::Interruption;
 use super::writing::Acked;
 use crate::client::Producer;
 use crate::domain::{EventBody, EventType, ProducerId, Seq, TopicName};
@@ -125,31 +125,38 @@ impl Summary {
 
     fn text(&self) -> String {
         let Self { lines, written, duplicates, replayed, skipped, .. } = self;
-        let count = |count: &u64, what: &str| match count {
+        let also = |number: u64, what: &str| match number {
             0 => String::new(),
-            count => format!(", {count} {what}"),
+            number => format!(", {} written {what}", count(number, "line")),
         };
         let head = match self.head {
             Some(head) => format!("; head is {} (transaction {})", head.seq, head.transaction),
             None => String::new(),
         };
         format!(
-            "{lines} lines acknowledged: {written} events written, {duplicates} duplicates{}{}{head}",
-            count(replayed, "lines written by an earlier run"),
-            count(skipped, "lines skipped that were written before"),
+            "{} acknowledged: {} written, {}{}{}{head}",
+            count(*lines, "line"),
+            count(*written, "event"),
+            count(*duplicates, "duplicate"),
+            also(*replayed, "by an earlier run"),
+            also(*skipped, "before and skipped"),
         )
     }
 }
 
 /// Runs it.
-pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
+pub async fn run(
+    args: &ArgMatches,
+    place: &Place,
+    interruption: &Interruption,
+) -> Result<(), Failure> {
     let topic: TopicName = parse(args, "topic", TopicName::parse)?;
     let kind = args.get_one::<String>("type").map(|kind| EventType::parse(kind.as_str().into()));
     let producer = args.get_one::<String>("producer").map(|id| ProducerId::parse(id));
     let producer = producer.transpose()?;
     let (path, kind) = (text(args, "file"), kind.transpose()?);
     let mut source = Source::open(path, format(args, path)?, kind)?;
-    let token = interruption()?;
+    let token = interruption.asks();
     let mut summary = Summary::default();
     let mut progress = Progress::new(args, topic.to_string(), Unit::Bytes, source.size);
     let producer = match producer {
@@ -257,7 +264,10 @@ impl Feed {
             Exit::Unknown => {
                 failure.advice("with --producer the same command again would know where it was")
             }
-            _ if self.last == 0 => failure.advice("nothing was written"),
+            Exit::Data | Exit::Interrupted if self.last == 0 => {
+                failure.advice("nothing was written")
+            }
+            _ if self.last == 0 => failure,
             _ => failure.advice(format_args!(
                 "everything up to {} is written, and nothing behind it",
                 self.last

@@ -12,10 +12,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::args::flag;
 use super::exit::{Exit, Failure};
 use super::place::{Place, with_place};
-use super::progress::{Progress, Unit, with_quiet};
-use super::signal::interruption;
+use super::progress::{Progress, Unit, count, with_quiet};
+use super::signal::Interruption;
 use crate::domain::TopicName;
 use crate::transfer::{Exported, TransferError, export};
+use crate::wire::export::Part;
 
 const LONG: &str = "Writes whole topics, as they are now, in a documented format \
     (docs/export-format.md): every event with its numbers, data byte for byte, and the topic's \
@@ -51,14 +52,19 @@ pub fn command() -> Command {
 }
 
 /// Runs it.
-pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
+pub async fn run(
+    args: &ArgMatches,
+    place: &Place,
+    interruption: &Interruption,
+) -> Result<(), Failure> {
     let topics = topics(args, place).await?;
-    let stop = interruption()?;
+    let stop = interruption.asks();
     let mut output = Output::open(args.get_one::<PathBuf>("to").map(PathBuf::as_path))?;
-    for (topic, following) in topics.iter().zip((0..topics.len() as u64).rev()) {
+    let parts = std::iter::successors(Some(Part::first(&topics)), Part::next);
+    for (topic, part) in topics.iter().zip(parts) {
         let mut progress = Progress::new(args, topic.to_string(), Unit::Events, None);
         let reader = place.reader();
-        let done = export(reader, topic, following, &mut output, &stop, |events, all| {
+        let done = export(reader, topic, &part, &mut output, &stop, |events, all| {
             progress.at(events, || format!("{events} of {all} events"));
         });
         let done = done.await.map_err(|error| output.failure(error))?;
@@ -70,7 +76,8 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
 fn remark(done: &Exported) -> String {
     let Exported { topic, events, transactions, root, compared } = done;
     let compared = if *compared { ", which the store has too" } else { "" };
-    format!("{topic}: {events} events in {transactions} transactions, root {root}{compared}")
+    let (events, transactions) = (count(*events, "event"), count(*transactions, "transaction"));
+    format!("{topic}: {events} in {transactions}, root {root}{compared}")
 }
 
 async fn topics(args: &ArgMatches, place: &Place) -> Result<Vec<TopicName>, Failure> {

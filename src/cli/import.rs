@@ -18,8 +18,8 @@ use super::args::text;
 use super::exit::{Exit, Failure};
 use super::export::{failure, is_compressed};
 use super::place::{Missing, Place, with_place};
-use super::progress::{Progress, Unit, with_quiet};
-use super::signal::interruption;
+use super::progress::{Progress, Unit, count, with_quiet};
+use super::signal::Interruption;
 use crate::transfer::{
     Imported, IntoService, IntoStore, Section, Sections, Step, Target, TransferError, import,
 };
@@ -57,12 +57,14 @@ pub fn command() -> Command {
 }
 
 /// Runs it.
-pub async fn run(args: &ArgMatches) -> Result<(), Failure> {
+pub async fn run(args: &ArgMatches, interruption: &Interruption) -> Result<(), Failure> {
     let path = text(args, "file");
     let name = if path == "-" { "standard input" } else { path };
     let told = |error| match error {
         TransferError::Io(error) if is_damage(&error) => {
-            Failure::new(Exit::Data, format!("{name}: {error}"))
+            let damaged =
+                if is_compressed(Path::new(path)) { "is no whole zstd file: " } else { "" };
+            Failure::new(Exit::Data, format!("{name}: {damaged}{error}"))
         }
         TransferError::Io(error) => Failure::file(name, &error),
         error => failure(error).of(name),
@@ -73,7 +75,7 @@ pub async fn run(args: &ArgMatches) -> Result<(), Failure> {
         return Ok(());
     }
     let place = Place::open(args, Missing::Make).await?;
-    let stop = interruption()?;
+    let stop = interruption.asks();
     let done = write(args, &input, &place, &stop).await;
     let done = done.map_err(|error| match error {
         TransferError::File(_) | TransferError::Io(_) => told(error),
@@ -100,7 +102,7 @@ fn check(args: &ArgMatches, input: &Input) -> Result<(), TransferError> {
             }
             Section::End => {
                 if let Some(topic) = name.take().filter(|_| args.get_flag("check")) {
-                    progress.remark(&format!("{topic}: {of_topic} events, whole"));
+                    progress.remark(&format!("{topic}: {}, whole", count(of_topic, "event")));
                 }
             }
         }
@@ -139,7 +141,8 @@ async fn write(
                 } else {
                     String::new()
                 };
-                progress.remark(&format!("{topic}: {events} events{had}, root {root:?}"));
+                progress
+                    .remark(&format!("{topic}: {}{had}, root {root:?}", count(events, "event")));
             }
         }
     };

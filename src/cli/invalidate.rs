@@ -30,7 +30,9 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     let topic = parse(args, "topic", TopicName::parse)?;
     let transaction = TransactionNo(get(args, "transaction").unwrap_or_default());
     let reason = args.get_one::<String>("reason").map(|text| Reason::parse(text.as_str().into()));
-    let ack = place.invalidate(&topic, transaction, reason.transpose()?).await?;
+    let ack = place.invalidate(&topic, transaction, reason.transpose()?).await;
+    let ack =
+        ack.map_err(|failure| failure.of(format_args!("transaction {transaction} of {topic}")))?;
     let mut out = Out::new();
     match Form::of(args) {
         Form::Json => out.json(&AckJson::from(&ack))?,

@@ -43,6 +43,7 @@ use crate::config::cli;
 use crate::telemetry;
 use exit::Failure;
 use place::{Missing, Place};
+use signal::Interruption;
 
 /// The whole command line.
 #[must_use]
@@ -111,11 +112,12 @@ fn dispatch() -> Result<(), Failure> {
 
 /// Commands that need topics.
 async fn with_topics(name: &str, args: &ArgMatches) -> Result<(), Failure> {
+    let interruption = Interruption::listen()?;
     if name == "health" {
         return health::run(args).await;
     }
     if name == "import" {
-        return import::run(args).await;
+        return import::run(args, &interruption).await;
     }
     if name == "consumers" {
         return consumers::run(args).await;
@@ -123,14 +125,14 @@ async fn with_topics(name: &str, args: &ArgMatches) -> Result<(), Failure> {
     let missing = if name == "append" { Missing::Make } else { Missing::Refuse };
     let place = Place::open(args, missing).await?;
     let done = match name {
-        "append" => append::run(args, &place).await,
+        "append" => append::run(args, &place, &interruption).await,
         "read" => read::run(args, &place).await,
         "tail" => tail::run(args, &place).await,
         "surface" => surface::run(args, &place).await,
         "latest" => surface::run_latest(args, &place).await,
         "topics" => topics::run(args, &place).await,
         "invalidate" => invalidate::run(args, &place).await,
-        "export" => export::run(args, &place).await,
+        "export" => export::run(args, &place, &interruption).await,
         _ => Err(Failure::new(Exit::Internal, format!("{name} does nothing"))),
     };
     let done = done.map_err(|failure| place.tell(failure));

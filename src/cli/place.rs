@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::exit::{Exit, Failure};
+use super::progress::say;
 use crate::client::Client;
 use crate::config::{Config, StoreUrl};
 use crate::domain::{Head, TopicName, Version};
@@ -134,7 +135,9 @@ fn service(args: &ArgMatches, url: Option<&String>) -> Result<Client, Failure> {
     let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let url = url.cloned().or_else(|| variable(URL)).unwrap_or_else(|| URL_DEFAULT.into());
     let seconds = args.get_one::<u32>("retry").copied().unwrap_or_default();
-    let mut builder = Client::builder(&url).retry_within(Duration::from_secs(seconds.into()));
+    let mut builder = Client::builder(&url)
+        .retry_within(Duration::from_secs(seconds.into()))
+        .on_retry(|error| say(&format!("{error}; trying again")));
     if let Some(token) = variable(TOKEN) {
         builder = builder.token(token);
     }

@@ -107,6 +107,11 @@ fn bar(what: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
     bar.with_prefix(what.to_owned())
 }
 
+/// `1 event`, `2 events`.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A line on standard error. Where that is closed, nobody wants to know.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "tidelog: {text}");

@@ -1,29 +1,66 @@
-//! Ctrl-C and SIGTERM of a command that writes: the first asks it to come to an end that can be
-//! gone on from, the second ends it.
+//! Ctrl-C and SIGTERM of a command: they end it at once, with the exit code of the table. A
+//! command that writes asks to be asked instead: the first signal asks it to come to an end that
+//! can be gone on from, the second ends it.
+//!
+//! Invariant: a command that cannot go on, because nobody takes its output, ends all the same: a
+//! thread of its own waits for the signals.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{process, thread};
+
+use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
+use super::progress::say;
 
-/// Listens from now on; must be called inside a runtime.
-pub fn interruption() -> Result<CancellationToken, Failure> {
-    let failed = |error| Failure::new(Exit::Internal, format!("no signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let token = CancellationToken::new();
-    let asked = token.clone();
-    tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+/// What a signal does. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Interruption {
+    asks: Arc<AtomicBool>,
+    asked: CancellationToken,
+}
+
+impl Interruption {
+    /// Listens from now on.
+    pub fn listen() -> Result<Self, Failure> {
+        let failed = |error| Failure::new(Exit::Internal, format!("no signals: {error}"));
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(failed)?;
+        let mut signals = {
+            let _inside = runtime.enter();
+            let signal = |kind| signal(kind).map_err(failed);
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        let this = Self::default();
+        let interruption = this.clone();
+        let wait = async move {
+            loop {
+                tokio::select! {
+                    _ = signals.0.recv() => {}
+                    _ = signals.1.recv() => {}
+                }
+                this.take();
             }
         };
-        next().await;
-        asked.cancel();
-        next().await;
-        std::process::exit(i32::from(Exit::Interrupted as u8));
-    });
-    Ok(token)
+        let waiting = move || runtime.block_on(wait);
+        thread::Builder::new().name("signals".into()).spawn(waiting).map_err(failed)?;
+        Ok(interruption)
+    }
+
+    /// From now on the first signal does not end the command, but this token.
+    pub fn asks(&self) -> CancellationToken {
+        self.asks.store(true, Ordering::Relaxed);
+        self.asked.clone()
+    }
+
+    fn take(&self) {
+        if self.asks.load(Ordering::Relaxed) && !self.asked.is_cancelled() {
+            return self.asked.cancel();
+        }
+        say("interrupted");
+        process::exit(i32::from(Exit::Interrupted as u8));
+    }
 }

@@ -11,7 +11,7 @@ use reqwest::{Method, RequestBuilder, Url};
 use super::consumers::HttpConsumers;
 use super::error::Error;
 use super::reader::HttpReader;
-use super::retry::Patience;
+use super::retry::{Patience, Told};
 use super::tls::{self, Authorities};
 use super::writer::HttpWriter;
 
@@ -26,6 +26,7 @@ struct Inner {
     /// Without a slash at its end.
     base: String,
     retry: Retry,
+    on_retry: Option<Told>,
 }
 
 /// How failures are retried.
@@ -45,6 +46,7 @@ pub struct Builder {
     connect_timeout: Duration,
     silence: Duration,
     retry: Retry,
+    on_retry: Option<Told>,
 }
 
 impl Client {
@@ -71,6 +73,7 @@ impl Client {
                 first: Duration::from_millis(50),
                 longest: Duration::from_secs(5),
             },
+            on_retry: None,
         }
     }
 
@@ -114,7 +117,7 @@ impl Client {
     }
 
     pub(super) fn patience(&self) -> Patience {
-        Patience::new(self.inner.retry)
+        Patience::new(self.inner.retry, self.inner.on_retry.clone())
     }
 }
 
@@ -174,6 +177,14 @@ impl Builder {
         self
     }
 
+    /// Is called when something is tried again that failed: once, until there is progress. Not of
+    /// a topic that is followed, which says so in its stream.
+    #[must_use]
+    pub fn on_retry(mut self, told: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.on_retry = Some(Arc::new(told));
+        self
+    }
+
     /// Makes the client. Nothing is connected yet.
     ///
     /// # Errors
@@ -210,6 +221,7 @@ impl Builder {
         let http = tls::set_up(http, url.scheme() == "https", &self.authorities)?;
         let http = http.build().map_err(Error::connection)?;
         let base = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Client { inner: Arc::new(Inner { http, base, retry: self.retry }) })
+        let Self { retry, on_retry, .. } = self;
+        Ok(Client { inner: Arc::new(Inner { http, base, retry, on_retry }) })
     }
 }

@@ -1,11 +1,15 @@
 //! How long the client goes on trying.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::connect::Retry;
 use super::error::Error;
+
+/// Is told why something is tried again.
+pub(super) type Told = Arc<dyn Fn(&Error) + Send + Sync>;
 use crate::backoff::Backoff;
 
 /// One run of attempts. Counts from the last progress.
@@ -13,17 +17,22 @@ pub(super) struct Patience {
     backoff: Backoff,
     within: Duration,
     until: Instant,
+    told: Option<Told>,
+    /// Whether it was told since the last progress.
+    silent: bool,
 }
 
 impl Patience {
-    pub(super) fn new(retry: Retry) -> Self {
+    pub(super) fn new(retry: Retry, told: Option<Told>) -> Self {
         let Retry { within, first, longest } = retry;
-        Self { backoff: Backoff::new(first, longest), within, until: Instant::now() + within }
+        let backoff = Backoff::new(first, longest);
+        Self { backoff, within, until: Instant::now() + within, told, silent: false }
     }
 
     /// There was progress.
     pub(super) fn renew(&mut self) {
         self.backoff.reset();
+        self.silent = false;
         self.until = Instant::now() + self.within;
     }
 
@@ -32,6 +41,11 @@ impl Patience {
         let pause = self.pause(error);
         if !error.retryable() || Instant::now() + pause > self.until {
             return false;
+        }
+        if let Some(told) =
+            self.told.as_ref().filter(|_| !std::mem::replace(&mut self.silent, true))
+        {
+            told(error);
         }
         sleep(pause).await;
         true

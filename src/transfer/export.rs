@@ -10,7 +10,7 @@ use super::TransferError;
 use crate::domain::{Frontier, Seq, TopicName};
 use crate::live::walk::Walk;
 use crate::store::{Direction, EventSourceReader};
-use crate::wire::export::{FORMAT, Header, Trailer, put_event, put_frame};
+use crate::wire::export::{FORMAT, Header, Part, Trailer, put_event, put_frame};
 
 /// What was exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Exported {
     pub compared: bool,
 }
 
-/// Writes a topic as it is now; so many `following` ones of the same export come behind it.
+/// Writes a topic as it is now, as this part of an export.
 /// `progress` is told how many events are written, and of how many. The root that is computed from
 /// what was read is compared with the one that the place keeps.
 ///
@@ -36,7 +36,7 @@ pub struct Exported {
 pub async fn export(
     reader: Arc<dyn EventSourceReader>,
     topic: &TopicName,
-    following: u64,
+    part: &Part,
     out: &mut impl Write,
     stop: &CancellationToken,
     mut progress: impl FnMut(u64, u64),
@@ -46,8 +46,12 @@ pub async fn export(
     let (events, transactions) = (head.seq.next().0, head.transaction.0 + 1);
     let name = topic.as_str().to_owned();
     let mut lines = BytesMut::new();
-    let header =
-        Header { tidelog_export: FORMAT, topic: name.clone(), head: head.into(), following };
+    let header = Header {
+        tidelog_export: FORMAT,
+        topic: name.clone(),
+        head: head.into(),
+        export: part.clone(),
+    };
     put_frame(&mut lines, &header);
     let mut walk = Walk::new(Arc::clone(&reader), topic.clone(), None, Direction::Forward);
     walk.stretch(Seq(0), head.seq);

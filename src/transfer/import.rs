@@ -76,16 +76,11 @@ pub async fn import(
 ) -> Result<(), TransferError> {
     let mut sections = std::pin::pin!(sections);
     let mut current: Option<Course> = None;
-    loop {
-        let section = tokio::select! {
-            biased;
-            () = stop.cancelled() => {
-                target.settle().await?;
-                return Err(TransferError::Interrupted);
-            }
-            section = sections.next() => section,
-        };
-        let Some(section) = section else { return Ok(()) };
+    while let Some(section) = sections.next().await {
+        if stop.is_cancelled() {
+            target.settle().await?;
+            return Err(TransferError::Interrupted);
+        }
         match section? {
             Section::Begin(topic, end) => {
                 let head = reader.head(&topic).await?;
@@ -114,6 +109,7 @@ pub async fn import(
             }
         }
     }
+    Ok(())
 }
 
 /// The course of one topic.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{TransferError, size};
 use crate::domain::{Event, EventBody, Frontier, Head, Seq, TopicName, TransactionNo, Version};
-use crate::wire::export::{self, Header, Line, Trailer};
+use crate::wire::export::{self, Header, Line, Part, Trailer};
 
 /// The longest line that is taken: larger than any event that a service can be set up to take.
 const LINE_BYTES_MAX: u64 = 512 << 20;
@@ -44,8 +44,8 @@ pub struct Sections<R> {
     input: R,
     line: u64,
     topic: Option<Topic>,
-    /// Topics of the same export that are still to come.
-    following: u64,
+    /// Where the next topic must stand, inside an export.
+    expected: Option<Part>,
     ended: bool,
 }
 
@@ -59,7 +59,7 @@ struct Topic {
 impl<R: BufRead> Sections<R> {
     /// Reads from the beginning.
     pub fn new(input: R) -> Self {
-        Self { input, line: 0, topic: None, following: 0, ended: false }
+        Self { input, line: 0, topic: None, expected: None, ended: false }
     }
 
     /// The next sections, as many as make a piece; none at the end.
@@ -77,14 +77,15 @@ impl<R: BufRead> Sections<R> {
 
     fn step(&mut self) -> Result<Option<Section>, TransferError> {
         let Some(line) = self.read()? else {
-            return match (&self.topic, self.line) {
-                (None, 1) => Err(self.bad("is empty; an export begins with a header")),
-                (None, _) if self.following == 0 => Ok(None),
-                (None, _) => {
-                    let missing = format!("{} more of its topics are missing", self.following);
-                    Err(self.bad(format!("the file was cut: {missing}")))
-                }
+            return match (&self.topic, &self.expected) {
                 (Some(_), _) => Err(self.bad("the file ends before its trailer; it was cut")),
+                (None, Some(Part { topic, topics, .. })) => {
+                    Err(self.bad(format!("topic {topic} of {topics} is missing; the file was cut")))
+                }
+                (None, None) if self.line == 1 => {
+                    Err(self.bad("is empty; an export begins with a header"))
+                }
+                (None, None) => Ok(None),
             };
         };
         match (line, self.topic.take()) {
@@ -115,12 +116,24 @@ impl<R: BufRead> Sections<R> {
     fn begin(&mut self, header: Header) -> Result<Section, TransferError> {
         let topic = TopicName::parse(&header.topic).map_err(|bad| self.bad(bad.to_string()))?;
         let head = header.head.into();
-        if self.following > 0 && header.following != self.following - 1 {
-            let why =
-                format!("{} more topics are to come, and another export begins", self.following);
+        let part = &header.export;
+        let fits = match &self.expected {
+            Some(expected) => part == expected,
+            None => part.topic == 1 && part.topics > 0,
+        };
+        if !fits {
+            let why = match &self.expected {
+                Some(Part { topic, topics, .. }) => {
+                    format!("topic {topic} of {topics} of the export is missing here")
+                }
+                None => {
+                    let Part { topic, topics, .. } = part;
+                    format!("topic {topic} of {topics}, and those before it are missing")
+                }
+            };
             return Err(self.bad(why));
         }
-        self.following = header.following;
+        self.expected = part.next();
         self.topic = Some(Topic { header, head: None, frontier: Frontier::default() });
         Ok(Section::Begin(topic, head))
     }

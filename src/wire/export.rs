@@ -10,15 +10,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use bytestring::ByteString;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 use super::head::HeadJson;
 use super::submitted::{BadInput, Text, json_text, present};
 use super::time::{moment, rfc3339};
 use crate::domain::{
     Content, ContentHash, ContentType, Data, Event, EventBody, EventType, Invalidation, Json, Key,
-    NameError, Reason, Seq, Timestamp, TransactionNo, Version,
+    NameError, Reason, Seq, Timestamp, TopicName, TransactionNo, Version,
 };
 
 /// The version of the format that is written, and the only one that is read.
@@ -57,8 +59,39 @@ pub struct Header {
     pub topic: String,
     /// Its newest event.
     pub head: HeadJson,
-    /// How many topics of the same export follow.
-    pub following: u64,
+    /// Where in an export it stands.
+    pub export: Part,
+}
+
+/// Where a topic stands among those that were exported together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// SHA-256 over the names of all of them, each behind its length as eight bytes, in hexadecimal.
+    pub id: String,
+    /// Which of them it is, from 1.
+    pub topic: u64,
+    /// How many they are.
+    pub topics: u64,
+}
+
+impl Part {
+    /// The first of these topics.
+    #[must_use]
+    pub fn first(topics: &[TopicName]) -> Self {
+        let mut names = Sha256::new();
+        for name in topics.iter().map(TopicName::as_str) {
+            names.update((name.len() as u64).to_be_bytes());
+            names.update(name);
+        }
+        Self { id: hex::encode(names.finalize()), topic: 1, topics: topics.len() as u64 }
+    }
+
+    /// Where the topic behind it stands; `None` behind the last.
+    #[must_use]
+    pub fn next(&self) -> Option<Self> {
+        (self.topic < self.topics).then(|| Self { topic: self.topic + 1, ..self.clone() })
+    }
 }
 
 /// Ends a topic.
@@ -77,7 +110,6 @@ pub struct Trailer {
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are events; no box for each")]
 pub enum Line {
     /// A topic begins.
     Header(Header),
@@ -91,7 +123,9 @@ pub enum Line {
 struct Kind {
     tidelog_export: Option<u64>,
     #[serde(default)]
-    end: Option<serde::de::IgnoredAny>,
+    end: Option<IgnoredAny>,
+    #[serde(default)]
+    seq: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -217,7 +251,8 @@ pub fn line(bytes: Bytes) -> Result<Line, BadLine> {
                 return Err(BadLine(why));
             }
             None if kind.end.is_some() => return Ok(Line::Trailer(serde_json::from_str(&input)?)),
-            None => {}
+            None if kind.seq.is_some() => {}
+            None => return Err(BadLine("not a header, an event or a trailer of an export".into())),
         }
     }
     event(serde_json::from_str(&input)?, &input).map(Line::Event)
@@ -338,8 +373,11 @@ mod tests {
     #[test]
     fn frames_come_back_and_other_versions_and_members_are_refused() {
         let head = HeadJson { seq: 8, transaction: 7 };
-        let (tidelog_export, topic, following) = (FORMAT, "t".into(), 3);
-        let header = Header { tidelog_export, topic, head, following };
+        let topics = ["t", "u"].map(|name| TopicName::parse(name).expect("a name"));
+        let export = Part::first(&topics);
+        assert_eq!(export.next().and_then(|second| second.next()), None);
+        assert_ne!(export.id, Part::first(&topics[..1]).id);
+        let header = Header { tidelog_export: FORMAT, topic: "t".into(), head, export };
         let trailer =
             Trailer { end: "t".into(), events: 9, transactions: 8, root: "00".repeat(32) };
         let mut out = BytesMut::new();

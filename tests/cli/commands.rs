@@ -120,7 +120,7 @@ fn tables_are_for_people(place: &Place) {
     let text = place.feed(&["append", "t", "-o", "table"], input).ok().out;
     assert_eq!(
         text,
-        "1 lines acknowledged: 1 events written, 0 duplicates; head is 5 (transaction 4)\n"
+        "1 line acknowledged: 1 event written, 0 duplicates; head is 5 (transaction 4)\n"
     );
 }
 

@@ -1,6 +1,6 @@
 //! `append` that does not come to its end, and again.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -83,6 +83,36 @@ fn an_interruption_ends_in_order_and_is_gone_on_from() {
             if named {
                 place.feed(args, lines(10)).ok();
                 assert_eq!(data(&place), (0..10).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_only_reads_ends_at_once_and_says_that_it_was_interrupted() {
+    for kind in [Kind::OnMemory, Kind::Postgres] {
+        let place = Place::new(kind);
+        place.feed(&["append", "t"], lines(5_000)).ok();
+        // One waits for more to come, the other for somebody to take what it has printed.
+        for args in [&["tail", "-f", "t"][..], &["read", "t"], &["export", "t"]] {
+            for signal in [Signal::SIGINT, Signal::SIGTERM] {
+                let mut process = tidelog(&place.args(args)).spawn().expect("it runs");
+                let mut out = process.stdout.take().expect("it is piped");
+                out.read_exact(&mut [0; 100]).expect("it prints");
+                let pid = Pid::from_raw(process.id() as i32);
+                kill(pid, signal).expect("it is there");
+                if args[0] == "export" {
+                    // The first asks it to end, which it cannot.
+                    let told = |n| {
+                        kill(pid, signal).expect("it is there");
+                        std::thread::yield_now();
+                        process.try_wait().expect("it is there").map(|status| (n, status))
+                    };
+                    let _ = (0..).find_map(told);
+                }
+                let done = Done::of(process.wait_with_output().expect("it ends"));
+                done.fails(130, "interrupted");
+                drop(out);
             }
         }
     }

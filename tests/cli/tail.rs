@@ -73,6 +73,19 @@ fn what_comes_is_printed_as_it_comes() {
 }
 
 #[test]
+fn a_service_that_is_not_there_is_told_before_it_is_given_up() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", port.local_addr().expect("an address"));
+    drop(port);
+    for command in [&["read", "t"][..], &["tail", "-f", "t"], &["append", "t"]] {
+        let args = [command, &["--url", &url, "--retry", "1"]].concat();
+        let done = feed(&args, "{\"key\":\"k\",\"data\":1}\n").fails(69, &url);
+        assert_eq!(done.err.matches("cannot be reached").count(), 2, "{}", done.err);
+        assert_eq!(done.err.matches("trying again").count(), 1, "{}", done.err);
+    }
+}
+
+#[test]
 fn a_lost_service_is_told_once_and_found_again_without_missing_anything() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");

@@ -153,6 +153,7 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
     let cases = [
         (String::new(), "line 1: is empty"),
         ("nonsense\n".to_owned(), "line 1: "),
+        ("{\"key\":\"k\",\"data\":1}\n".to_owned(), "line 1: not a header, an event or a trailer"),
         (exported[..exported.len() / 2].to_owned(), "was cut"),
         (exported[..exported.len() - 1].to_owned(), "was cut"),
         (without(count - 1), "the file ends before its trailer"),
@@ -170,10 +171,15 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
     let both = source.run(&["export", "t", "u"]).ok().out;
     let (first, second) =
         both.split_at(both.find("{\"tidelog_export\":1,\"topic\":\"u").expect("u"));
+    let other = source.run(&["export", "u", "t"]).ok().out;
+    let others = &other[other.find("{\"tidelog_export\":1,\"topic\":\"t").expect("t")..];
     let more = [
-        (first.to_owned(), "cut: 1 more of its topics are missing"),
-        (first.to_owned() + &both, "1 more topics are to come"),
-        (format!("{second}{first}"), "cut: 1 more"),
+        (first.to_owned(), "topic 2 of 2 is missing; the file was cut"),
+        (second.to_owned(), "line 1: topic 2 of 2, and those before it are missing"),
+        (first.to_owned() + &both, "topic 2 of 2 of the export is missing here"),
+        (first.to_owned() + &exported, "topic 2 of 2 of the export is missing here"),
+        (first.to_owned() + others, "topic 2 of 2 of the export is missing here"),
+        (format!("{second}{first}"), "line 1: topic 2 of 2"),
     ];
     let target = Place::new(Kind::Sqlite);
     for (text_of, why) in cases.iter().chain(&more) {
@@ -190,7 +196,7 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
     source.run(&["export", "t", "--to", text(&packed)]).ok();
     let whole = std::fs::read(&packed).expect("it is there");
     std::fs::write(&packed, &whole[..whole.len() - 1]).expect("it is ours");
-    target.run(&["import", text(&packed)]).fails(65, "t.ndjson.zst");
+    target.run(&["import", text(&packed)]).fails(65, "t.ndjson.zst: is no whole zstd file");
     assert!(!Path::new(target.url.trim_start_matches("sqlite:")).exists());
     target.feed(&["import"], &exported).ok();
     assert_eq!(target.run(&["export", "t"]).ok().out, exported);
