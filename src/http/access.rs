@@ -24,6 +24,10 @@ use crate::metrics;
 /// What is noted of a request whose client has gone before there was an answer.
 const GONE: u16 = 499;
 
+/// The path of a resource, with names in place of what differs.
+#[derive(Clone, Copy)]
+pub(super) struct Route(pub(super) &'static str);
+
 /// How far a stream of writes has come, where the handler knows better than the body shows.
 #[derive(Default)]
 pub(super) struct Progress {
@@ -51,9 +55,9 @@ impl Progress {
 /// What is known once there is an answer.
 struct Answered {
     status: u16,
-    route: String,
+    route: &'static str,
     topic: String,
-    token: String,
+    token: Option<String>,
     /// The body comes in pieces, and the client waits for its end.
     stream: bool,
 }
@@ -87,9 +91,9 @@ impl Line {
         let token = request.extensions().get::<TokenName>().map(|token| token.0.clone());
         self.answered = Some(Answered {
             status: response.status().as_u16(),
-            route: request.match_pattern().unwrap_or_else(|| "other".into()),
+            route: request.app_data::<Route>().map_or("other", |route| route.0),
             topic: request.match_info().get("topic").unwrap_or("-").to_owned(),
-            token: token.unwrap_or_else(|| "-".into()),
+            token,
             stream: response.response().body().size() == BodySize::Stream && self.method != "HEAD",
         });
     }
@@ -116,6 +120,7 @@ impl Line {
         };
         let broken = *status >= 500 || failure.is_some_and(|code| code.status().as_u16() >= 500);
         let (method, request_id) = (self.method, self.id.as_str());
+        let token = token.as_deref().unwrap_or("-");
         if broken {
             tracing::warn!(
                 method, route, topic, status, ms, lines, written, end, token, request_id, "request"
@@ -135,7 +140,7 @@ impl Drop for Line {
         let Some(answered) = self.answered.take() else {
             let (method, path, request_id) = (self.method, self.uri.path(), self.id.as_str());
             tracing::info!(method, path, status = GONE, ms, request_id, "request");
-            return metrics::http_answered(method, "other".into(), GONE, took);
+            return metrics::http_answered(method, "other", GONE, took);
         };
         self.write(&answered, ms);
         metrics::http_answered(self.method, answered.route, answered.status, took);

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderName};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -25,7 +25,10 @@ use super::access::Progress;
 use super::app::App;
 use super::auth::Writing;
 use super::body::{Body, Lines, Piece};
-use super::headers::{Media, content_type, header, idempotency_key, no_producer_but, precondition};
+use super::headers::{
+    Media, PRODUCER_EPOCH, PRODUCER_ID, PRODUCER_SEQ, content_type, header, idempotency_key,
+    no_producer_but, precondition,
+};
 use super::keep::keep_commands;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
@@ -105,16 +108,16 @@ pub(super) async fn append(
 
 /// `Producer-Id`, `Producer-Epoch`, `Producer-Seq`: the first line of this request.
 fn producer(request: &HttpRequest) -> Result<Option<ProducerLine>, Problem> {
-    no_producer_but(request, &["producer-id", "producer-epoch", "producer-seq"])?;
+    no_producer_but(request, &[PRODUCER_ID, PRODUCER_EPOCH, PRODUCER_SEQ])?;
     let bad = |detail: &str| Problem::new(ErrorCode::Malformed, detail);
-    let number = |name: &str| -> Result<Option<u64>, Problem> {
-        let Some(text) = header(request, name)? else { return Ok(None) };
+    let number = |name: HeaderName| -> Result<Option<u64>, Problem> {
+        let Some(text) = header(request, &name)? else { return Ok(None) };
         position(text)
             .map(Some)
             .ok_or_else(|| bad(&format!("the header {name} must be a whole number below 2^53")))
     };
-    let (epoch, line) = (number("Producer-Epoch")?, number("Producer-Seq")?);
-    let Some(id) = header(request, "Producer-Id")? else {
+    let (epoch, line) = (number(PRODUCER_EPOCH)?, number(PRODUCER_SEQ)?);
+    let Some(id) = header(request, &PRODUCER_ID)? else {
         return match (epoch, line) {
             (None, None) => Ok(None),
             _ => Err(bad("Producer-Epoch and Producer-Seq need a Producer-Id")),

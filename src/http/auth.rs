@@ -65,9 +65,9 @@ impl Guard {
         found.map(Some).ok_or_else(refused)
     }
 
-    fn admit(&self, caller: String) -> Result<(), Problem> {
+    fn admit(&self, caller: impl FnOnce() -> String) -> Result<(), Problem> {
         let Some(rate) = &self.rate else { return Ok(()) };
-        rate.check_key(&caller).map_err(|until| {
+        rate.check_key(&caller()).map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
             let mut problem =
                 Problem::new(ErrorCode::RateLimited, "too many requests; see Retry-After");
@@ -114,7 +114,7 @@ impl Caller {
             request.extensions_mut().insert(TokenName(name.clone()));
         }
         let address = || request.peer_addr().map_or_else(String::new, |peer| peer.ip().to_string());
-        app.guard.admit(name.unwrap_or_else(address))?;
+        app.guard.admit(|| name.unwrap_or_else(address))?;
         Ok(Self { app, token })
     }
 

@@ -7,6 +7,14 @@ use super::problem::{ErrorCode, Problem};
 use super::query::position;
 use crate::domain::{IdempotencyKey, Precondition, Seq};
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Headers of a producer that numbers its lines.
+pub(super) const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
+pub(super) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
+pub(super) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
+
 fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::Malformed, detail)
 }
@@ -15,7 +23,10 @@ fn bad(detail: impl Into<String>) -> Problem {
 ///
 /// # Errors
 /// `malformed` where it is repeated or not visible ASCII.
-pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Problem> {
+pub(super) fn header<'a>(
+    request: &'a HttpRequest,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Problem> {
     let mut values = request.headers().get_all(name);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -44,19 +55,19 @@ pub(super) enum Media {
 /// # Errors
 /// `unsupported-media-type`.
 pub(super) fn content_type(request: &HttpRequest) -> Result<Media, Problem> {
-    let text = header(request, CONTENT_TYPE.as_str())?.unwrap_or_default().to_ascii_lowercase();
-    let (media, parameters) = text.split_once(';').unwrap_or((&text, ""));
-    let charset = parameters.split(';').map(str::trim).filter(|parameter| !parameter.is_empty());
-    let utf8 = |parameter: &str| matches!(parameter, "charset=utf-8" | "charset=\"utf-8\"");
-    let all_utf8 = charset.into_iter().all(utf8);
-    match media.trim() {
-        "application/json" if all_utf8 => Ok(Media::Json),
-        "application/x-ndjson" if all_utf8 => Ok(Media::Ndjson),
-        _ => Err(Problem::new(
-            ErrorCode::UnsupportedMediaType,
-            "Content-Type must be application/json or application/x-ndjson, in UTF-8",
-        )),
-    }
+    let text = header(request, &CONTENT_TYPE)?.unwrap_or_default();
+    let (media, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let mut charset =
+        parameters.split(';').map(str::trim).filter(|parameter| !parameter.is_empty());
+    let utf8 = ["charset=utf-8", "charset=\"utf-8\""];
+    let all_utf8 =
+        charset.all(|parameter| utf8.iter().any(|utf8| utf8.eq_ignore_ascii_case(parameter)));
+    let there = [(JSON, Media::Json), (NDJSON, Media::Ndjson)];
+    let found = there.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(media.trim()));
+    found.filter(|_| all_utf8).map(|(_, media)| media).ok_or_else(|| {
+        let detail = "Content-Type must be application/json or application/x-ndjson, in UTF-8";
+        Problem::new(ErrorCode::UnsupportedMediaType, detail)
+    })
 }
 
 /// Which of JSON and NDJSON the client prefers; JSON where it does not care.
@@ -119,7 +130,7 @@ pub(super) fn accept_json(request: &HttpRequest) -> Result<(), Problem> {
 /// # Errors
 /// `malformed`.
 pub(super) fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, Problem> {
-    let text = header(request, "Last-Event-ID")?.filter(|text| !text.is_empty());
+    let text = header(request, &LAST_EVENT_ID)?.filter(|text| !text.is_empty());
     let seq = text.map(|text| position(text).map(Seq));
     seq.map(|seq| seq.ok_or_else(|| bad("Last-Event-ID must be the seq of an event"))).transpose()
 }
@@ -129,7 +140,7 @@ pub(super) fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, Proble
 /// # Errors
 /// `malformed`.
 pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
-    let key = header(request, "Idempotency-Key")?.map(IdempotencyKey::parse).transpose();
+    let key = header(request, &IDEMPOTENCY_KEY)?.map(IdempotencyKey::parse).transpose();
     key.map_err(|error| bad(error.to_string()))
 }
 
@@ -138,9 +149,12 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<Idempotenc
 ///
 /// # Errors
 /// `malformed`.
-pub(super) fn no_producer_but(request: &HttpRequest, honoured: &[&str]) -> Result<(), Problem> {
+pub(super) fn no_producer_but(
+    request: &HttpRequest,
+    honoured: &[HeaderName],
+) -> Result<(), Problem> {
     let producers = |name: &&HeaderName| name.as_str().starts_with("producer-");
-    let known = |name: &HeaderName| honoured.iter().any(|known| name == known);
+    let known = |name: &HeaderName| honoured.contains(name);
     match request.headers().keys().filter(producers).find(|name| !known(name)) {
         None => Ok(()),
         Some(name) => Err(bad(format!(
@@ -164,8 +178,8 @@ pub(super) enum Condition {
 /// # Errors
 /// `malformed`.
 pub(super) fn condition(request: &HttpRequest, what: &str) -> Result<Option<Condition>, Problem> {
-    let if_match = header(request, IF_MATCH.as_str())?;
-    let if_none_match = header(request, IF_NONE_MATCH.as_str())?;
+    let if_match = header(request, &IF_MATCH)?;
+    let if_none_match = header(request, &IF_NONE_MATCH)?;
     match (if_match, if_none_match) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(bad("If-Match and If-None-Match exclude each other")),

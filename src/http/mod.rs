@@ -34,6 +34,7 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App as Application, HttpRequest, HttpResponse, HttpServer, Resource};
 
+use access::Route;
 use app::App;
 use problem::{ErrorCode, Extra, Problem};
 
@@ -163,12 +164,14 @@ fn routes(config: &mut ServiceConfig) {
 }
 
 /// A path, and what is answered to methods that it does not know.
-fn resource(path: &str, methods: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
-        let detail = format!("{} is not allowed here; there is {methods}", request.method());
-        let problem = Problem::new(ErrorCode::MethodNotAllowed, detail);
-        Err::<HttpResponse, _>(problem.with(Extra::Allow(methods)))
-    }))
+fn resource(path: &'static str, methods: &'static str) -> Resource {
+    web::resource(path).app_data(Route(path)).default_service(web::to(
+        move |request: HttpRequest| async move {
+            let detail = format!("{} is not allowed here; there is {methods}", request.method());
+            let problem = Problem::new(ErrorCode::MethodNotAllowed, detail);
+            Err::<HttpResponse, _>(problem.with(Extra::Allow(methods)))
+        },
+    ))
 }
 
 async fn nowhere() -> Result<HttpResponse, Problem> {

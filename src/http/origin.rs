@@ -4,11 +4,15 @@
 //!
 //! Not here: tokens (`auth.rs`). Requests that no browser sends pass: they carry neither header.
 
+use std::net::SocketAddr;
+
 use actix_web::HttpRequest;
 use actix_web::http::Uri;
-use actix_web::http::header::{HOST, ORIGIN};
+use actix_web::http::header::{HOST, HeaderName, ORIGIN};
 
 use super::problem::{ErrorCode, Problem};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses requests that another site's page may have sent; where `names` is not allowed, also
 /// those for a host with a name, because anybody can give this address a name.
@@ -17,10 +21,10 @@ use super::problem::{ErrorCode, Problem};
 /// `forbidden`.
 pub(super) fn check(request: &HttpRequest, names: bool) -> Result<(), Problem> {
     let forbidden = |detail: &str| Err(Problem::new(ErrorCode::Forbidden, detail));
-    let header = |name: &str| request.headers().get(name).map(|value| value.as_bytes());
+    let header = |name: HeaderName| request.headers().get(name).map(|value| value.as_bytes());
     let host = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-    let host = host.or_else(|| header(HOST.as_str()));
-    if header("sec-fetch-site") == Some(b"cross-site") {
+    let host = host.or_else(|| header(HOST));
+    if header(SEC_FETCH_SITE) == Some(b"cross-site") {
         return forbidden("a page of another site sent this; without tokens only own pages may");
     }
     let origins = request.headers().get_all(ORIGIN);
@@ -43,6 +47,9 @@ fn is_of(origin: &[u8], host: Option<&[u8]>) -> bool {
 
 /// Whether a `Host` is `localhost` or an IP address, with or without a port.
 fn is_address(host: &[u8]) -> bool {
+    if std::str::from_utf8(host).is_ok_and(|host| host.parse::<SocketAddr>().is_ok()) {
+        return true;
+    }
     let Ok(host) = Uri::try_from(host) else { return false };
     let Some(host) = host.host() else { return false };
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

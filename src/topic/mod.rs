@@ -76,9 +76,9 @@ impl Topics {
         let permit = self.registry.admission.try_admit(Weight::of(&commands))?;
         let lease = self.registry.lease(topic);
         let permit = permit.try_enter(&lease.admission)?;
-        let addr = lease.addr.clone();
-        let (submission, outcome) = Submission::new(commands, None, permit, lease);
-        addr.do_send(Submit(submission));
+        let (submission, outcome) = Submission::new(commands, None, permit, lease.clone());
+        lease.addr.do_send(Submit(submission));
+        drop(lease);
         let outcome = outcome.await.unwrap_or_else(|_| lost());
         match (outcome.failure, outcome.receipts.into_iter().next()) {
             (None, Some(receipt)) => Ok(receipt),

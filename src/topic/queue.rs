@@ -91,7 +91,7 @@ impl Submission {
         let in_flight = matches!(self.fates.get(self.settled), Some(Fate::Done(_)));
         let open = self.settled < self.commands.len();
         self.fates.truncate(self.settled);
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { receipts: Vec::with_capacity(self.settled), failure: None };
         for fate in self.fates.drain(..) {
             match fate {
                 Fate::Done(receipt) => outcome.receipts.push(receipt),

@@ -6,6 +6,7 @@
 //! lease, and the store fences the old one.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -39,19 +40,27 @@ pub(super) struct Registry {
 }
 
 struct Entry {
-    addr: Addr<TopicActor>,
-    admission: TopicAdmission,
-    /// Held once here, and once by every lease.
-    leases: Arc<()>,
+    /// Shared with every lease.
+    writer: Lease,
     generation: usize,
 }
 
 /// The right to send to a topic's actor: it does not retire while this is held.
 #[derive(Clone)]
-pub(super) struct Lease {
+pub(super) struct Lease(Arc<Writer>);
+
+/// Who writes a topic, and how much may wait for it.
+pub(super) struct Writer {
     pub(super) addr: Addr<TopicActor>,
     pub(super) admission: TopicAdmission,
-    _lease: Arc<()>,
+}
+
+impl Deref for Lease {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.0
+    }
 }
 
 impl Registry {
@@ -72,7 +81,7 @@ impl Registry {
     pub(super) fn lease(self: &Arc<Self>, topic: &TopicName) -> Lease {
         let mut actors = self.actors.lock();
         let entry = match actors.get(topic) {
-            Some(entry) if entry.addr.connected() => entry,
+            Some(entry) if entry.writer.addr.connected() => entry,
             found => {
                 if found.is_some() {
                     tracing::error!(topic = topic.as_str(), "the topic's actor died; replacing it");
@@ -82,11 +91,7 @@ impl Registry {
                 actors.entry(topic.clone()).insert_entry(entry).into_mut()
             }
         };
-        Lease {
-            addr: entry.addr.clone(),
-            admission: entry.admission.clone(),
-            _lease: Arc::clone(&entry.leases),
-        }
+        entry.writer.clone()
     }
 
     fn start(self: &Arc<Self>, topic: &TopicName) -> Entry {
@@ -96,8 +101,8 @@ impl Registry {
         let commits = self.commits.clone();
         let keys = Keys::new(self.keys.share(), None, false);
         let actor = TopicActor::new(name, generation, store, settings, registry, commits, keys);
-        let addr = actor.start();
-        Entry { addr, admission: self.admission.topic(), leases: Arc::new(()), generation }
+        let writer = Writer { addr: actor.start(), admission: self.admission.topic() };
+        Entry { writer: Lease(Arc::new(writer)), generation }
     }
 
     /// How many actors are known.
@@ -111,7 +116,7 @@ impl Registry {
         let Some(entry) = actors.get(topic).filter(|entry| entry.generation == generation) else {
             return true; // It was replaced already.
         };
-        if Arc::strong_count(&entry.leases) > 1 {
+        if Arc::strong_count(&entry.writer.0) > 1 {
             return false;
         }
         actors.remove(topic);
@@ -123,7 +128,7 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         for entry in self.actors.get_mut().values() {
-            entry.addr.do_send(End);
+            entry.writer.addr.do_send(End);
         }
     }
 }

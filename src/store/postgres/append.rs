@@ -13,7 +13,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::row::{Micros, integer};
-use crate::domain::{Batch, Data, EventBody, Seq, TopicId, receipt_code};
+use crate::domain::{
+    Batch, Content, ContentType, Data, EventBody, EventType, Invalidation, Json, Reason, Seq,
+    TopicId, receipt_code,
+};
 
 const ONE: &str = include_str!("../../../sql/postgres/queries/append_one.sql");
 const MANY: &str = include_str!("../../../sql/postgres/queries/append_many.sql");
@@ -51,9 +54,10 @@ impl Append {
                 client.query(&self.one, &parameters).await?
             }
             _ => {
-                let (heads, marks) = (Heads::of(&batches), Marks::of(&batches));
-                let places = heads.columns().into_iter().chain(events.places());
-                let plainly = places.chain(events.said()).chain(marks.columns());
+                let (heads, places) = (Heads::of(&batches), Places::of(&batches));
+                let marks = Marks::of(&batches);
+                let columns = heads.columns().into_iter().chain(places.columns());
+                let plainly = columns.chain(events.said()).chain(marks.columns());
                 if plain {
                     let parameters: Vec<_> = plainly.collect();
                     client.query(&self.many, &parameters).await?
@@ -172,17 +176,13 @@ struct Marks {
 
 impl Marks {
     fn of(batches: &[Arc<Batch>]) -> Self {
-        let mut marks = Self::default();
+        let (mut marks, mut rows) = (Self::default(), 0);
         for batch in batches.iter().filter(|batch| !batch.events.is_empty()) {
             let mark = batch.mark();
-            let others = batch.events.len() - 1;
-            marks.epoch.extend(std::iter::repeat_n(None, others));
-            marks.root.extend(std::iter::repeat_n(None, others));
-            marks.epoch.push(Some(integer(mark.epoch.0)));
-            marks.root.push(Some(mark.root.0.to_vec()));
+            rows += batch.events.len();
+            say(&mut marks.epoch, rows - 1, Some(integer(mark.epoch.0)));
+            say(&mut marks.root, rows - 1, Some(mark.root.0.to_vec()));
         }
-        trim(&mut marks.epoch);
-        trim(&mut marks.root);
         marks
     }
 
@@ -191,17 +191,42 @@ impl Marks {
     }
 }
 
-/// Ends a column with its last value: the rest is NULL.
-fn trim<T>(column: &mut Vec<Option<T>>) {
-    let said = column.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-    column.truncate(said);
+/// Says a value of a row, the last of which something is said. A column ends with its last value:
+/// the rest is NULL.
+fn say<T>(column: &mut Vec<Option<T>>, row: usize, value: Option<T>) {
+    if value.is_some() {
+        column.resize_with(row, || None);
+        column.push(value);
+    }
+}
+
+/// Where events are, of batches that are not alone: one row for each event.
+#[derive(Default)]
+struct Places {
+    topic: Vec<i64>,
+    seq: Vec<i64>,
+}
+
+impl Places {
+    fn of(batches: &[Arc<Batch>]) -> Self {
+        let mut places = Self::default();
+        for batch in batches {
+            for event in &batch.events {
+                places.topic.push(batch.topic.0);
+                places.seq.push(integer(event.version.seq.0));
+            }
+        }
+        places
+    }
+
+    fn columns(&self) -> [Column<'_>; 2] {
+        [&self.topic, &self.seq]
+    }
 }
 
 /// One row for each event. Columns end with their last value: the rest is NULL.
 #[derive(Default)]
 struct Events<'a> {
-    topic: Vec<i64>,
-    seq: Vec<i64>,
     transaction: Vec<i64>,
     last: Vec<bool>,
     recorded_at: Vec<Micros>,
@@ -223,33 +248,20 @@ impl<'a> Events<'a> {
         let mut events = Self::default();
         for batch in batches {
             for event in &batch.events {
-                events.topic.push(batch.topic.0);
-                events.seq.push(integer(event.version.seq.0));
+                let row = events.last.len();
                 events.transaction.push(integer(event.version.transaction.0));
                 events.last.push(event.last);
                 events.recorded_at.push(Micros(event.recorded_at));
-                events.prev.push(event.prev.map(|seq| integer(seq.0)));
-                events.body(&event.body);
+                say(&mut events.prev, row, event.prev.map(|seq| integer(seq.0)));
+                match &event.body {
+                    EventBody::Content(content) => events.content(row, content),
+                    EventBody::Invalidation(invalidation) => {
+                        events.invalidation(row, invalidation);
+                    }
+                }
             }
         }
-        events.trim();
         events
-    }
-
-    fn trim(&mut self) {
-        for column in [
-            &mut self.key,
-            &mut self.event_type,
-            &mut self.data,
-            &mut self.metadata,
-            &mut self.content_type,
-            &mut self.reason,
-        ] {
-            trim(column);
-        }
-        [&mut self.prev, &mut self.invalidates].into_iter().for_each(trim);
-        [&mut self.digest, &mut self.binary].into_iter().for_each(trim);
-        trim(&mut self.hash);
     }
 
     /// Of the only batch: what the statement knows without being told for every event.
@@ -264,36 +276,26 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn body(&mut self, body: &'a EventBody) {
-        let (content, invalidation) = match body {
-            EventBody::Content(content) => (Some(content), None),
-            EventBody::Invalidation(invalidation) => (None, Some(invalidation)),
+    fn content(&mut self, row: usize, content: &'a Content) {
+        let own_hash = Some(&content.hash).filter(|hash| !hash.is_of_digest(&content.digest));
+        let (json, binary) = match &content.data {
+            Data::Json(json) => (Some(json.as_str()), None),
+            Data::Binary(bytes, _) => (None, Some(&bytes[..])),
         };
-        let own_hash = content.filter(|content| !content.hash.is_of_digest(&content.digest));
-        self.key.push(content.map(|content| content.key.as_str()));
-        self.hash.push(own_hash.map(|content| content.hash.text().to_string()));
-        let event_type = content.and_then(|content| content.event_type.as_ref());
-        self.event_type.push(event_type.map(|event_type| event_type.as_str()));
-        let (json, binary) = match content.map(|content| &content.data) {
-            Some(Data::Json(json)) => (Some(json.as_str()), None),
-            Some(Data::Binary(bytes, _)) => (None, Some(&bytes[..])),
-            None => (None, None),
-        };
-        self.data.push(json);
-        self.binary.push(binary);
-        let content_type = content.and_then(|content| content.data.content_type());
-        self.content_type.push(content_type.map(|content_type| content_type.as_str()));
-        let metadata = content.and_then(|content| content.metadata.as_ref());
-        self.metadata.push(metadata.map(|metadata| metadata.as_str()));
-        self.digest.push(content.map(|content| &content.digest[..]));
-        self.invalidates.push(invalidation.map(|i| integer(i.invalidates.0)));
-        let reason = invalidation.and_then(|invalidation| invalidation.reason.as_ref());
-        self.reason.push(reason.map(|reason| reason.as_str()));
+        let content_type = content.data.content_type();
+        say(&mut self.key, row, Some(content.key.as_str()));
+        say(&mut self.hash, row, own_hash.map(|hash| hash.text().to_string()));
+        say(&mut self.event_type, row, content.event_type.as_ref().map(EventType::as_str));
+        say(&mut self.data, row, json);
+        say(&mut self.binary, row, binary);
+        say(&mut self.content_type, row, content_type.map(ContentType::as_str));
+        say(&mut self.metadata, row, content.metadata.as_ref().map(Json::as_str));
+        say(&mut self.digest, row, Some(&content.digest[..]));
     }
 
-    /// Where events are, of batches that are not alone.
-    fn places(&self) -> [Column<'_>; 2] {
-        [&self.topic, &self.seq]
+    fn invalidation(&mut self, row: usize, invalidation: &'a Invalidation) {
+        say(&mut self.invalidates, row, Some(integer(invalidation.invalidates.0)));
+        say(&mut self.reason, row, invalidation.reason.as_ref().map(Reason::as_str));
     }
 
     fn said(&self) -> [Column<'_>; 10] {
