@@ -164,7 +164,7 @@ fn revision(args: &ArgMatches) -> Option<Revision> {
     get(args, "if-revision").map(Revision)
 }
 
-fn none(name: &ConsumerName) -> Failure {
+pub fn none(name: &ConsumerName) -> Failure {
     Failure::new(Exit::Failed, format!("there is no consumer {}", name.as_str()))
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use clap::{ArgAction, ArgMatches, Command};
 
 use super::args::{flag, get, number, parse, topic};
+use super::consumers;
 use super::exit::Failure;
 use super::output::{Events, Form, with_output};
 use super::place::{Place, with_place};
-use crate::domain::{Key, Seq, TopicName};
+use crate::domain::{ConsumerName, Key, Seq, TopicName};
 use crate::live::walk::Walk;
 use crate::store::{Direction, EventSourceReader};
 
@@ -21,6 +22,11 @@ pub fn command() -> Command {
         .arg(number("to", "SEQ").help("Last seq"))
         .arg(number("limit", "N").short('n').help("Most events"))
         .arg(flag("key", "KEY").help("Only events of this key"))
+        .arg(
+            flag("consumer", "NAME")
+                .conflicts_with_all(["from", "backward"])
+                .help("Behind the position of this consumer, which stays where it is"),
+        )
         .arg(
             clap::Arg::new("backward")
                 .long("backward")
@@ -37,12 +43,22 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     let head = place.head(&topic).await?.seq;
     let direction =
         if args.get_flag("backward") { Direction::Backward } else { Direction::Forward };
-    let from = Seq(get(args, "from").unwrap_or(0));
+    let from = match args.get_one::<String>("consumer") {
+        Some(name) => behind(place, &topic, &ConsumerName::parse(name)?).await?,
+        None => Seq(get(args, "from").unwrap_or(0)),
+    };
     let to = get(args, "to").map_or(head, |to| head.min(Seq(to)));
     let mut walk = Walk::new(place.reader(), topic, key, direction);
     walk.stretch(from, to);
     let mut out = Events::new(Form::of(args));
     print(&mut walk, get(args, "limit").unwrap_or(u64::MAX), &mut out).await
+}
+
+/// Where a consumer goes on.
+async fn behind(place: &Place, topic: &TopicName, name: &ConsumerName) -> Result<Seq, Failure> {
+    let consumer = place.reader().consumer(topic, name).await?;
+    let consumer = consumer.ok_or_else(|| consumers::none(name))?;
+    Ok(consumer.next())
 }
 
 /// Prints what a walk finds, but no more than so many events.

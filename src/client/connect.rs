@@ -191,7 +191,9 @@ impl Builder {
     /// When the URL, the token or a certificate is none.
     pub fn build(self) -> Result<Client, Error> {
         let bad = |why: &str| Error::usage(format!("{why}: a URL is like http://127.0.0.1:4810"));
-        let mut url = Url::parse(&self.url).map_err(|error| bad(&error.to_string()))?;
+        let mut url = Url::parse(&self.url).map_err(|error| {
+            bad(&if self.url.contains("://") { error.to_string() } else { "not a URL".into() })
+        })?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(bad("not http or https"));
         }

@@ -59,12 +59,13 @@ settings! {
     }
     "Live reads" {
         /// How long a client may leave an answer unread, once the buffers between are full,
-        /// before it is cut off. A slow reader that reads now and then is not cut.
+        /// before it is cut off. A slow reader that reads now and then is not cut, if the buffer of
+        /// its socket has 128 KiB or more: in a smaller one the kernel does not see that it reads.
         read_stall_timeout: Duration as Time = "1min" in "1s" to "1h";
-        /// How often a live event stream says that it lives, and where the head is.
+        /// How often a live stream says that it lives, and an event stream where the head is.
         heartbeat_interval: Duration as Time = "15s" in "100ms" to "5min";
-        /// How long a live read waits for a store that does not answer, before it ends with an
-        /// error.
+        /// How long a live read that needs the store waits for it, before it ends with an error.
+        /// One that is caught up waits for as long as it takes.
         read_patience: Duration as Time = "10s" in "100ms" to "10min";
         /// Memory for the newest events of a topic that is read live. Readers that are further
         /// behind read from the store.

@@ -15,9 +15,9 @@ use super::events::head_of;
 use super::headers::{
     Condition, Media, accept_json, condition, content_type, idempotency_key, no_producer_but,
 };
-use super::problem::{ErrorCode, Problem};
+use super::problem::{ErrorCode, Extra, Problem};
 use super::query::Query;
-use crate::domain::{Consumer, ConsumerName, Expected, Move, Revision, TopicName};
+use crate::domain::{Consumer, ConsumerName, Expected, Move, Revision, TopicName, Version};
 use crate::topic::{WriteError, now};
 use crate::wire::consumers::{self, ConsumerJson, ConsumersJson};
 
@@ -104,7 +104,7 @@ pub(super) async fn put(
     let to = Move { topic, name, seq, expected, at: now() };
     let moved = app.topics.move_consumer(to.clone()).await.map_err(not_moved)?;
     let Some(moved) = moved else {
-        return Err(condition_fails(&app, &to.topic, &to.name).await);
+        return Err(condition_fails(&app, &to.topic, &to.name, head).await);
     };
     let answer = if moved.made { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(shown(answer, &to.topic, &moved.consumer))
@@ -126,9 +126,9 @@ pub(super) async fn delete(request: HttpRequest, moving: Moving) -> Result<HttpR
     if forgotten.map_err(not_moved)? {
         return Ok(HttpResponse::NoContent().finish());
     }
-    head_of(&app, &topic).await?;
+    let head = head_of(&app, &topic).await?;
     Err(match expected {
-        Some(_) => condition_fails(&app, &topic, &name).await,
+        Some(_) => condition_fails(&app, &topic, &name, head).await,
         None => missing(),
     })
 }
@@ -154,14 +154,19 @@ fn expected(request: &HttpRequest) -> Result<Option<Expected>, Problem> {
 }
 
 /// Says what is there now, which is not needed to be true a moment later.
-async fn condition_fails(app: &App, topic: &TopicName, name: &ConsumerName) -> Problem {
+async fn condition_fails(
+    app: &App,
+    topic: &TopicName,
+    name: &ConsumerName,
+    head: Version,
+) -> Problem {
     let found = app.reader.consumer(topic, name).await;
     let detail = match found {
         Ok(Some(found)) => format!("the consumer has revision {}", found.revision.0),
         Ok(None) => "the consumer is not there".to_owned(),
         Err(_) => "the consumer has another revision, or is not there, or there already".to_owned(),
     };
-    Problem::new(ErrorCode::PreconditionFailed, detail)
+    Problem::new(ErrorCode::PreconditionFailed, detail).with(Extra::Head(Some(head)))
 }
 
 fn not_moved(error: WriteError) -> Problem {

@@ -41,7 +41,7 @@ pub(super) async fn follow(
 ) -> Result<HttpResponse, Problem> {
     let form = wish.form;
     let follower = app.live.follow(wish).await?;
-    let beat = (form == Form::Messages).then(|| Beat::new(app.limits.heartbeat_interval));
+    let beat = Beat::new(app.limits.heartbeat_interval);
     let source = Source { follower, form, rest: Bytes::new() };
     let live = LiveStream { source, beat, end: End::of(app), request_id: request_id(request) };
     let pieces = stream::unfold(Some(live), |live| async {
@@ -52,7 +52,8 @@ pub(super) async fn follow(
             Next::Nothing => None,
         }
     });
-    Ok(endless(request, form, guarded(pieces, app.limits.read_stall_timeout)))
+    let pieces = guarded(request, pieces, app.limits.read_stall_timeout);
+    Ok(endless(request, form, pieces))
 }
 
 /// An answer that nobody should keep or gather.
@@ -175,16 +176,21 @@ impl Source {
         (length > 0).then(|| self.rest.split_to(length))
     }
 
-    /// What the service itself says; nothing among lines, which are events.
+    /// What the service itself says. Lines are events: among them a heartbeat is a blank, which is
+    /// part of no value, in front of the next line. Without it a client that is gone would only be
+    /// noticed at the next event.
     fn says(&self, kind: Kind, head: Head) -> Option<Bytes> {
-        (self.form == Form::Messages).then(|| message(kind, head_json(head).as_bytes()))
+        match self.form {
+            Form::Messages => Some(message(kind, head_json(head).as_bytes())),
+            Form::Lines => (kind == Kind::Heartbeat).then(|| Bytes::from_static(b" ")),
+        }
     }
 }
 
 /// One client's stream.
 struct LiveStream {
     source: Source,
-    beat: Option<Beat>,
+    beat: Beat,
     end: End,
     request_id: String,
 }
@@ -199,7 +205,7 @@ impl LiveStream {
             if self.end.is_here() {
                 return self.source.says(Kind::End, head).map_or(Next::Nothing, Next::Last);
             }
-            if self.beat.as_mut().is_some_and(Beat::is_due)
+            if self.beat.is_due()
                 && let Some(beat) = self.source.says(Kind::Heartbeat, head)
             {
                 return Next::Piece(beat);
@@ -224,16 +230,10 @@ impl LiveStream {
     }
 
     async fn wait(&mut self) {
-        let beat = async {
-            match &mut self.beat {
-                Some(beat) => beat.comes().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.source.follower.moved() => {}
             () = self.end.comes() => {}
-            () = beat => {}
+            () = self.beat.comes() => {}
         }
     }
 

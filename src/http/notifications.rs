@@ -36,7 +36,7 @@ pub(super) async fn notifications(
         let (piece, more) = heads.next().await;
         Some((Ok(piece), more.then_some(heads)))
     });
-    Ok(endless(&request, Form::Messages, guarded(pieces, stall)))
+    Ok(endless(&request, Form::Messages, guarded(&request, pieces, stall)))
 }
 
 struct Heads {

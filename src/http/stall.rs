@@ -13,11 +13,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use bytes::Bytes;
 use futures::stream::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::access::Progress;
+use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use crate::metrics;
 
@@ -38,17 +41,19 @@ struct Guarded {
 
 /// The same stream, let go of once the client has left a piece unread for `stall`. Must be called
 /// on a thread that serves HTTP.
-pub(super) fn guarded(
-    pieces: impl Stream<Item = Result<Bytes, Problem>> + 'static,
+pub(super) fn guarded<S: Stream<Item = Result<Bytes, Problem>> + 'static>(
+    request: &HttpRequest,
+    pieces: S,
     stall: Duration,
-) -> impl Stream<Item = Result<Bytes, Problem>> {
+) -> impl Stream<Item = Result<Bytes, Problem>> + use<S> {
     let pieces: Pieces = Box::pin(pieces);
     let shared = Rc::new(Shared { pieces: RefCell::new(Some(pieces)), waits: Cell::new(None) });
-    let watch = actix_web::rt::spawn(watch(Rc::clone(&shared), stall));
+    let watching = watch(Rc::clone(&shared), stall, request_id(request), Progress::of(request));
+    let watch = actix_web::rt::spawn(watching);
     Guarded { shared, watch }
 }
 
-async fn watch(shared: Rc<Shared>, stall: Duration) {
+async fn watch(shared: Rc<Shared>, stall: Duration, request_id: String, progress: Rc<Progress>) {
     loop {
         let due = shared.waits.get().unwrap_or_else(Instant::now) + stall;
         if due <= Instant::now() {
@@ -57,7 +62,9 @@ async fn watch(shared: Rc<Shared>, stall: Duration) {
         sleep_until(due).await;
     }
     metrics::live_reader_cut();
-    tracing::info!(seconds = stall.as_secs_f64(), "a live reader did not read; it is cut");
+    let seconds = stall.as_secs_f64();
+    tracing::info!(request_id, seconds, "a live reader did not read; it is cut");
+    progress.failed(ErrorCode::RequestTimeout);
     shared.pieces.take();
 }
 

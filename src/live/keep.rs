@@ -49,12 +49,13 @@ pub(super) async fn look(shared: Weak<Shared>) {
         tokio::time::sleep(LOOK_AGAIN).await;
         let asked = tokio::time::timeout(LOOK, now.look.notified()).await.is_ok();
         if let Err(error) = now.look_at_tails().await {
-            tracing::warn!(%error, "the heads of followed topics cannot be read");
+            // That the store is lost is told once, and not by us.
+            tracing::debug!(%error, "the heads of followed topics cannot be read");
         }
         if now.board.is_read() && (asked || Instant::now() >= sweep_at) {
             match now.sweep().await {
                 Ok(took) => sweep_at = Instant::now() + took * SWEEP_SHARE,
-                Err(error) => tracing::warn!(%error, "the heads of all topics cannot be read"),
+                Err(error) => tracing::debug!(%error, "the heads of all topics cannot be read"),
             }
         }
     }

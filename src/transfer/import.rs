@@ -143,7 +143,8 @@ impl Course {
             let same = last == Some(head) && self.is_same(head.seq, target.keeps_times()).await?;
             if !same {
                 let topic = &self.topic;
-                let text = format!("{topic} has other events than the file; nothing was written");
+                let text =
+                    format!("{topic} has other events than the file; nothing of it was written");
                 return Err(TransferError::Differs(text));
             }
             self.begin(target).await?;

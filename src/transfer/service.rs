@@ -89,7 +89,7 @@ impl IntoService {
 
     /// Sends what is no line, once all lines are written.
     async fn request(&mut self, transaction: Vec<Event>) -> Result<(), TransferError> {
-        self.settle().await?;
+        self.settled().await?;
         let (topic, writer) = (self.topic()?, self.client.writer());
         let expected = versions(&transaction);
         let acks: Vec<Ack> = match contents(&transaction) {
@@ -148,22 +148,44 @@ impl Target for IntoService {
         if let Some(first) = transaction.first() {
             self.name_after(first);
         }
-        match contents(&transaction) {
+        let taken = match contents(&transaction) {
             Some(contents) if is_line(&transaction) => {
                 self.open.push_back(versions(&transaction));
                 self.send(contents).await
             }
             _ => self.request(transaction).await,
-        }
+        };
+        taken.map_err(|error| self.told(error))
     }
 
     async fn settle(&mut self) -> Result<(), TransferError> {
+        self.settled().await.map_err(|error| self.told(error))
+    }
+}
+
+impl IntoService {
+    async fn settled(&mut self) -> Result<(), TransferError> {
         let Some((sender, mut acks)) = self.stream.take() else { return Ok(()) };
         drop(sender);
         while let Some(ack) = acks.next().await {
             checked(&mut self.open, &ack?)?;
         }
         Ok(())
+    }
+
+    /// What it means that the service has not seen the lines before the first that is sent.
+    fn told(&self, error: TransferError) -> TransferError {
+        match (&error, &self.topic) {
+            (TransferError::Service(refused), Some(topic))
+                if refused.code() == Some("producer-gap") =>
+            {
+                TransferError::Differs(format!(
+                    "{topic} has the first events of the file in this service, but not from an \
+                     import of this file; nothing of it was written"
+                ))
+            }
+            _ => error,
+        }
     }
 }
 

@@ -251,7 +251,7 @@ fn bad_json<'a, T: Deserialize<'a>>(input: &'a str, error: &serde_json::Error) -
     }
     let mut deserializer = serde_json::Deserializer::from_str(input);
     let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err();
-    let detail = error.to_string();
+    let detail = error.to_string().replace("expected u64", "expected a whole number below 2^53");
     // Of a member that is wrong as such, the path may be that of its object.
     let member = ["unknown field `", "duplicate field `"].into_iter();
     let member = member.filter_map(|begin| detail.strip_prefix(begin)?.split_once('`')).next();

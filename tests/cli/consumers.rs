@@ -23,6 +23,10 @@ fn consumers_are_made_shown_moved_and_forgotten(place: &Place) {
     consumers(&["set", "t", "c", "0", "--if-revision", &revision]).fails(1, "condition");
     consumers(&["set", "t", "c", "3"]).fails(1, "beyond the head");
     consumers(&["set", "t", "d", "start"]).ok();
+    let read = |name| place.run(&["read", "t", "--consumer", name]);
+    let of = |name| read(name).ok().json().iter().map(|e| e["seq"].clone()).collect::<Vec<_>>();
+    assert_eq!((of("c"), of("d")), (vec![], vec![json!(0), json!(1), json!(2)]));
+    read("none").fails(1, "no consumer none");
     let table = consumers(&["list", "t", "-o", "table"]).ok().out;
     let column = |n: usize| -> Vec<&str> {
         table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(n)).collect()

@@ -242,6 +242,19 @@ fn a_topic_that_has_anything_else_is_left_alone() {
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
+/// It said `producer-gap`, and not what that means.
+#[test]
+fn a_beginning_in_a_service_that_no_import_wrote_is_told() {
+    let line = |n| format!("{{\"key\":\"a\",\"data\":{n}}}\n");
+    let source = Place::new(Kind::Sqlite);
+    source.feed(&["append", "t"], (0..4).map(line).collect::<String>()).ok();
+    let exported = source.run(&["export", "t"]).ok().out;
+    let target = Place::new(Kind::OnSqlite);
+    target.feed(&["append", "t"], (0..2).map(line).collect::<String>()).ok();
+    target.feed(&["import"], &exported).fails(1, "not from an import of this file");
+    assert_eq!(target.run(&["read", "t"]).ok().json().len(), 2);
+}
+
 /// An import that has begun to write.
 fn begun(target: &Place, input: &str) -> std::process::Child {
     let mut command: Command = tidelog(&target.args(&["import"]));

@@ -208,6 +208,50 @@ async fn a_reader_that_is_slow_but_reads_gets_everything() {
     feed.events(0, 40).await;
 }
 
+/// Readers of lines that had gone were kept until the next event, with their sockets.
+#[tokio::test]
+async fn readers_that_are_gone_are_let_go_where_nothing_is_written() {
+    let heartbeat_interval = Duration::from_millis(100);
+    let server = Server::with(Config { heartbeat_interval, ..Config::default() }).await;
+    post(&server, "k", "1").await;
+    let two = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let mut feeds = Vec::new();
+    for n in 0..20 {
+        let path = format!("{EVENTS}?follow=true{}", if n % 2 == 0 { "&key=k" } else { "" });
+        feeds.push(Feed::lines(server.get(&path)).await);
+        feeds.push(Feed::lines(two.get(server.url(&path))).await);
+    }
+    for feed in &mut feeds {
+        assert_eq!(feed.line().await.expect("an event")["key"], "k");
+    }
+    drop(feeds);
+    until("all are gone", async || {
+        server.text("/version").await;
+        server.app.live.watched() == 0
+    })
+    .await;
+}
+
+/// What a service says among lines is no line.
+#[tokio::test]
+async fn a_heartbeat_among_lines_is_blank_and_in_front_of_the_next_event() {
+    let heartbeat_interval = Duration::from_millis(100);
+    let server = Server::with(Config { heartbeat_interval, ..Config::default() }).await;
+    let path = format!("{EVENTS}?follow=true&to=1");
+    let answer = server.lines(&path).send();
+    let mut answer = answer.await.expect("an answer");
+    assert_eq!(answer.chunk().await.expect("a beat").expect("it goes on"), " ");
+    post(&server, "k", "1").await;
+    let mut text = String::new();
+    while !text.ends_with('\n') {
+        let piece = answer.chunk().await.expect("an event").expect("it goes on");
+        text.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
+    }
+    let line: serde_json::Value = serde_json::from_str(&text).expect("blanks, and an event");
+    assert_eq!(line["key"], "k");
+    assert!(text.trim_start().starts_with('{') && text.matches('\n').count() == 1, "{text:?}");
+}
+
 #[tokio::test]
 async fn nothing_is_held_for_readers_that_are_gone() {
     let server = Server::start().await;
