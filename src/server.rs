@@ -49,6 +49,9 @@ pub type Store = (Arc<dyn EventSourceWriter>, Arc<dyn EventSourceReader>);
 /// When it cannot start; the chain holds an [`OpenError`] for the store, or the I/O error of the
 /// listener.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    // A connection is a file, and shells and systemd begin with 1024. Where it cannot be raised, the
+    // limit is what it is.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let metrics = metrics::install().context("metrics cannot be recorded")?;
     ErrorCode::ALL.iter().for_each(|code| metrics::http_problems(code.code(), 0));
     actix_web::rt::System::new().block_on(serve(config, metrics))
