@@ -186,7 +186,7 @@ pub async fn run(
                     Ok(acked) => {
                         summary.add(&acked);
                         feed.borrow_mut().acknowledge();
-                        progress.at(position(), || format!("{} lines", summary.lines));
+                        progress.at(position(), || count(summary.lines, "line"));
                     }
                     Err(error) => {
                         let line = feed.borrow().placed.front().copied().unwrap_or_default();

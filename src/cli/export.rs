@@ -1,13 +1,14 @@
 //! `tidelog export`: whole topics to a file or standard output.
 //!
 //! Invariant: a file of the name that was asked for is a whole export. Until it is one, it has
-//! another name.
+//! another name. What is there and is no file (a device, a pipe) is written to as it is.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tokio_util::sync::CancellationToken;
 
 use super::args::flag;
 use super::exit::{Exit, Failure};
@@ -58,8 +59,10 @@ pub async fn run(
     interruption: &Interruption,
 ) -> Result<(), Failure> {
     let topics = topics(args, place).await?;
-    let stop = interruption.asks();
-    let mut output = Output::open(args.get_one::<PathBuf>("to").map(PathBuf::as_path))?;
+    let to = args.get_one::<PathBuf>("to").map(PathBuf::as_path);
+    // Beside a file there is something to put away.
+    let stop = if to.is_some() { interruption.asks() } else { CancellationToken::new() };
+    let mut output = Output::open(to)?;
     let parts = std::iter::successors(Some(Part::first(&topics)), Part::next);
     for (topic, part) in topics.iter().zip(parts) {
         let mut progress = Progress::new(args, topic.to_string(), Unit::Events, None);
@@ -144,12 +147,17 @@ impl Output {
             return Ok(Self { to: To::Plain(BufWriter::new(stdout)), file: None });
         };
         let failed = |error| Failure::file(path.display(), &error);
-        // Of this process alone, and a new one: another export to the same file, or a link that
-        // somebody has put there, must not get mixed up with it.
-        let mut part = path.as_os_str().to_owned();
-        part.push(format!(".{}.part", std::process::id()));
-        let part = PathBuf::from(part);
-        let file: Box<dyn Write> = Box::new(File::create_new(&part).map_err(failed)?);
+        let (file, part) = if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            (File::options().write(true).open(path), None)
+        } else {
+            // Of this process alone, and a new one: another export to the same file, or a link
+            // that somebody has put there, must not get mixed up with it.
+            let mut part = path.as_os_str().to_owned();
+            part.push(format!(".{}.part", std::process::id()));
+            let part = PathBuf::from(part);
+            (File::create_new(&part), Some((part, path.to_owned())))
+        };
+        let file: Box<dyn Write> = Box::new(file.map_err(failed)?);
         let file = BufWriter::with_capacity(256 << 10, file);
         let to = if is_compressed(path) {
             let mut encoder = zstd::Encoder::new(file, 0).map_err(failed)?;
@@ -158,7 +166,7 @@ impl Output {
         } else {
             To::Plain(file)
         };
-        Ok(Self { to, file: Some((part, path.to_owned())) })
+        Ok(Self { to, file: part })
     }
 
     fn failure(&self, error: TransferError) -> Failure {

@@ -1,12 +1,13 @@
 //! Ctrl-C and SIGTERM of a command: they end it at once, with the exit code of the table. A
 //! command that writes asks to be asked instead: the first signal asks it to come to an end that
-//! can be gone on from, the second ends it.
+//! can be gone on from, the second ends it, as does [`PATIENCE`]: who it writes to may not answer.
 //!
 //! Invariant: a command that cannot go on, because nobody takes its output, ends all the same: a
 //! thread of its own waits for the signals.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use std::{process, thread};
 
 use tokio::runtime;
@@ -15,6 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
 use super::progress::say;
+
+/// How long a command that was asked may take to come to an end: less than those who send SIGTERM
+/// wait before they kill.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a signal does. Cheap to clone.
 #[derive(Clone, Default)]
@@ -37,13 +42,19 @@ impl Interruption {
         let this = Self::default();
         let interruption = this.clone();
         let wait = async move {
-            loop {
+            let mut next = async || {
                 tokio::select! {
                     _ = signals.0.recv() => {}
                     _ = signals.1.recv() => {}
                 }
-                this.take();
+            };
+            next().await;
+            if this.asks.load(Ordering::Relaxed) {
+                this.asked.cancel();
+                let late = tokio::time::timeout(PATIENCE, next()).await.is_err();
+                end(if late { "interrupted while something was under way" } else { "interrupted" });
             }
+            end("interrupted");
         };
         let waiting = move || runtime.block_on(wait);
         thread::Builder::new().name("signals".into()).spawn(waiting).map_err(failed)?;
@@ -55,12 +66,9 @@ impl Interruption {
         self.asks.store(true, Ordering::Relaxed);
         self.asked.clone()
     }
+}
 
-    fn take(&self) {
-        if self.asks.load(Ordering::Relaxed) && !self.asked.is_cancelled() {
-            return self.asked.cancel();
-        }
-        say("interrupted");
-        process::exit(i32::from(Exit::Interrupted as u8));
-    }
+fn end(why: &str) -> ! {
+    say(why);
+    process::exit(i32::from(Exit::Interrupted as u8));
 }

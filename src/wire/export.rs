@@ -33,7 +33,9 @@ pub struct BadLine(String);
 
 impl From<serde_json::Error> for BadLine {
     fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
+        // A line is all that was read: where in the file it is, others say.
+        let text = error.to_string();
+        Self(text.split(" at line ").next().unwrap_or_default().to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `append` that does not come to its end, and again.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -99,23 +100,27 @@ fn what_only_reads_ends_at_once_and_says_that_it_was_interrupted() {
                 let mut process = tidelog(&place.args(args)).spawn().expect("it runs");
                 let mut out = process.stdout.take().expect("it is piped");
                 out.read_exact(&mut [0; 100]).expect("it prints");
-                let pid = Pid::from_raw(process.id() as i32);
-                kill(pid, signal).expect("it is there");
-                if args[0] == "export" {
-                    // The first asks it to end, which it cannot.
-                    let told = |n| {
-                        kill(pid, signal).expect("it is there");
-                        std::thread::yield_now();
-                        process.try_wait().expect("it is there").map(|status| (n, status))
-                    };
-                    let _ = (0..).find_map(told);
-                }
+                kill(Pid::from_raw(process.id() as i32), signal).expect("it is there");
                 let done = Done::of(process.wait_with_output().expect("it ends"));
                 done.fails(130, "interrupted");
                 drop(out);
             }
         }
     }
+}
+
+/// It waited for as long as the service did, and a second signal did not come.
+#[test]
+fn a_service_that_does_not_answer_does_not_keep_an_interrupted_append() {
+    let service = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", service.local_addr().expect("an address"));
+    let mut process = tidelog(&["append", "t", "--url", &url]).stdin(Stdio::piped()).spawn();
+    let process = process.as_mut().expect("it runs");
+    let mut stdin = process.stdin.take().expect("it is piped");
+    stdin.write_all(line(0).as_bytes()).expect("it reads");
+    let _connection = service.accept().expect("it connects");
+    kill(Pid::from_raw(process.id() as i32), Signal::SIGTERM).expect("it is there");
+    assert_eq!(process.wait().expect("it ends").code(), Some(130));
 }
 
 #[test]

@@ -153,6 +153,7 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
     let cases = [
         (String::new(), "line 1: is empty"),
         ("nonsense\n".to_owned(), "line 1: "),
+        (exported.clone() + "\n", "EOF while parsing a value"),
         ("{\"key\":\"k\",\"data\":1}\n".to_owned(), "line 1: not a header, an event or a trailer"),
         (exported[..exported.len() / 2].to_owned(), "was cut"),
         (exported[..exported.len() - 1].to_owned(), "was cut"),
@@ -219,6 +220,22 @@ fn an_export_writes_into_no_file_but_its_own() {
     run(&["import", "--check", text(&path)]).ok();
     let left = std::fs::read_dir(files.0.path()).expect("a directory").count();
     assert_eq!(left, 2, "nothing unfinished stays");
+}
+
+/// A device was replaced by a file of its name.
+#[test]
+fn what_is_no_file_is_written_to_as_it_is() {
+    let source = Place::new(Kind::Sqlite);
+    fill(&source);
+    let files = Files::new();
+    let pipe = files.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it runs").success());
+    let read = pipe.clone();
+    let reading = std::thread::spawn(move || std::fs::read_to_string(read).expect("it is read"));
+    source.run(&["export", "t", "--to", text(&pipe)]).ok();
+    assert_eq!(reading.join().expect("it is read"), source.run(&["export", "t"]).ok().out);
+    assert!(!std::fs::metadata(&pipe).expect("it is there").is_file());
+    source.run(&["export", "t", "--to", text(files.0.path())]).fails(69, "directory");
 }
 
 #[test]
