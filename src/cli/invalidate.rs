@@ -6,6 +6,7 @@ use super::args::{flag, get, parse, topic};
 use super::exit::Failure;
 use super::output::{Form, Out, with_output};
 use super::place::{Place, with_place};
+use super::signal::Interruption;
 use crate::domain::{Reason, TopicName, TransactionNo};
 use crate::wire::ack::AckJson;
 
@@ -26,10 +27,16 @@ pub fn command() -> Command {
 }
 
 /// Runs it.
-pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
+pub async fn run(
+    args: &ArgMatches,
+    place: &Place,
+    interruption: &Interruption,
+) -> Result<(), Failure> {
     let topic = parse(args, "topic", TopicName::parse)?;
     let transaction = TransactionNo(get(args, "transaction").unwrap_or_default());
     let reason = args.get_one::<String>("reason").map(|text| Reason::parse(text.as_str().into()));
+    // What is sent is waited for, for a while, also when it is interrupted.
+    let _ = interruption.asks();
     let ack = place.invalidate(&topic, transaction, reason.transpose()?).await;
     let ack =
         ack.map_err(|failure| failure.of(format_args!("transaction {transaction} of {topic}")))?;

@@ -131,7 +131,7 @@ async fn with_topics(name: &str, args: &ArgMatches) -> Result<(), Failure> {
         "surface" => surface::run(args, &place).await,
         "latest" => surface::run_latest(args, &place).await,
         "topics" => topics::run(args, &place).await,
-        "invalidate" => invalidate::run(args, &place).await,
+        "invalidate" => invalidate::run(args, &place, &interruption).await,
         "export" => export::run(args, &place, &interruption).await,
         _ => Err(Failure::new(Exit::Internal, format!("{name} does nothing"))),
     };

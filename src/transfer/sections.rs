@@ -107,6 +107,9 @@ impl<R: BufRead> Sections<R> {
         if read == 0 {
             return Ok(None);
         }
+        if read as u64 == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+            return Err(self.bad(format!("the line is longer than {} MiB", LINE_BYTES_MAX >> 20)));
+        }
         if line.pop() != Some(b'\n') {
             return Err(self.bad("the line does not end; the file was cut"));
         }

@@ -111,16 +111,19 @@ fn what_only_reads_ends_at_once_and_says_that_it_was_interrupted() {
 
 /// It waited for as long as the service did, and a second signal did not come.
 #[test]
-fn a_service_that_does_not_answer_does_not_keep_an_interrupted_append() {
+fn a_service_that_does_not_answer_does_not_keep_what_was_interrupted() {
     let service = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", service.local_addr().expect("an address"));
-    let mut process = tidelog(&["append", "t", "--url", &url]).stdin(Stdio::piped()).spawn();
-    let process = process.as_mut().expect("it runs");
-    let mut stdin = process.stdin.take().expect("it is piped");
-    stdin.write_all(line(0).as_bytes()).expect("it reads");
-    let _connection = service.accept().expect("it connects");
-    kill(Pid::from_raw(process.id() as i32), Signal::SIGTERM).expect("it is there");
-    assert_eq!(process.wait().expect("it ends").code(), Some(130));
+    for command in [&["append", "t"][..], &["invalidate", "t", "0"]] {
+        let mut command = tidelog(&[command, &["--url", &url]].concat());
+        let mut process = command.stdin(Stdio::piped()).spawn().expect("it runs");
+        let mut stdin = process.stdin.take().expect("it is piped");
+        stdin.write_all(line(0).as_bytes()).expect("it reads, or has a pipe");
+        let _connection = service.accept().expect("it connects");
+        kill(Pid::from_raw(process.id() as i32), Signal::SIGTERM).expect("it is there");
+        let done = Done::of(process.wait_with_output().expect("it ends"));
+        done.fails(130, "may be written all the same");
+    }
 }
 
 #[test]

@@ -82,6 +82,23 @@ fn what_is_no_database_or_somebody_elses_is_refused_and_left_alone() {
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 
+/// A process that was killed at its first start left a schema that was made and not noted, or a
+/// file that was not known to be its own: neither could be opened again. Here room ends instead,
+/// page by page.
+#[test]
+fn a_first_start_that_came_to_nothing_is_begun_again() {
+    let (mut failed, mut opened) = (0, 0);
+    for pages in 1..100 {
+        let place = Place::new();
+        match SqliteStore::open(&Config { pages_max: Some(pages), ..place.config() }) {
+            Ok(_) => opened += 1,
+            Err(_) => failed += 1,
+        }
+        drop(place.open());
+    }
+    assert!(failed > 10 && opened > 10, "{failed} failed, {opened} did not");
+}
+
 #[test]
 fn a_directory_that_cannot_be_written_is_a_missing_right() {
     // Nobody makes directories here, not even root.

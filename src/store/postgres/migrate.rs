@@ -136,7 +136,8 @@ async fn create(client: &mut Client, state: &State) -> Result<(), OpenError> {
              {user:?}"
         )));
     }
-    let migrated = embedded::migrations::runner().run_async(client).await;
+    // All or nothing: what was made and not noted could not be made again.
+    let migrated = embedded::migrations::runner().set_grouped(true).run_async(client).await;
     migrated.map(|_| ()).map_err(|error| {
         let mut source = error.source();
         while let Some(cause) = source {

@@ -46,7 +46,7 @@ pub fn prepare(config: &Config) -> Result<Prepared, OpenError> {
     let place = Place { path, pages_max: config.pages_max };
     let failed = |unfit| unfit_error(&place.path, unfit);
     let mut writer = place.create().map_err(failed)?;
-    check_ours(&writer, &place.path)?;
+    claim(&writer, &place.path)?;
     place.make_writer(&writer).map_err(failed)?;
     migrate(&mut writer, &place.path)?;
     place.reader().map_err(failed)?;
@@ -128,8 +128,9 @@ fn lock_side_file(path: &Path) -> Result<File, OpenError> {
     Ok(lock)
 }
 
-/// Refuses a file that is no database, that cannot be written, or that is somebody else's.
-fn check_ours(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Makes a file with nothing in it ours; refuses one that is no database, that cannot be written,
+/// or that is somebody else's.
+fn claim(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| open_error(path, error);
     let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(failed)?;
@@ -139,15 +140,20 @@ fn check_ours(conn: &Connection, path: &Path) -> Result<(), OpenError> {
         let text = format!("{} is read-only: allow this user to write it", path.display());
         return Err(OpenError::MissingRights(text));
     }
-    if application != APPLICATION_ID && objects > 0 {
+    if application == APPLICATION_ID {
+        return Ok(());
+    }
+    if objects > 0 {
         let text = format!("{} is a database of another program", path.display());
         return Err(OpenError::Unsuitable(text));
     }
-    Ok(())
+    // Before anything else is made: whoever is killed in between has to find it his own.
+    conn.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)
 }
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let result = migrations::migrations::runner().run(conn);
+    // All or nothing: what was made and not noted could not be made again.
+    let result = migrations::migrations::runner().set_grouped(true).run(conn);
     let Err(error) = result else { return Ok(()) };
     let path = path.display();
     Err(match error.kind() {
