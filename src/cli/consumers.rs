@@ -107,7 +107,7 @@ async fn list(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
 async fn show(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     let (topic, name) = names(args)?;
     place.head(&topic).await?;
-    let consumer = place.reader().consumer(&topic, &name).await?.ok_or_else(|| none(&name))?;
+    let consumer = find(place, &topic, &name).await?;
     Printer::new(args).put(&topic, &[consumer])
 }
 
@@ -164,7 +164,16 @@ fn revision(args: &ArgMatches) -> Option<Revision> {
     get(args, "if-revision").map(Revision)
 }
 
-pub fn none(name: &ConsumerName) -> Failure {
+/// A consumer that must be there, of a topic that is.
+pub async fn find(
+    place: &Place,
+    topic: &TopicName,
+    name: &ConsumerName,
+) -> Result<Consumer, Failure> {
+    place.reader().consumer(topic, name).await?.ok_or_else(|| none(name))
+}
+
+fn none(name: &ConsumerName) -> Failure {
     Failure::new(Exit::Failed, format!("there is no consumer {}", name.as_str()))
 }
 

@@ -28,9 +28,9 @@ const LONG: &str = "Writes topics of an export file with the numbers, transactio
     invalidations that they had, and reads them again to compare.\n\n\
     A topic may have a beginning of what the file has, from an import that was interrupted: then \
     it goes on behind it (a service: an import of the same file into the same service). If it has \
-    anything else, nothing of it is written, and topics behind it in the file are not tried. Into a store events keep the times at which they were \
-    recorded, and with them the Merkle root; a service records them anew. What else writes to the \
-    topic must wait. The whole file is checked before anything is written; standard input is put \
+    anything else, nothing of it is written, and topics behind it in the file are not tried. Into \
+    a store events keep the times at which they were recorded, and with them the Merkle root; a \
+    service records them anew. What else writes to the topic must wait. The whole file is checked before anything is written; standard input is put \
     into a temporary file for it.";
 
 /// Pieces of the file that are read and not taken.

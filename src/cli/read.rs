@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::{ArgAction, ArgMatches, Command};
 
 use super::args::{flag, get, number, parse, topic};
-use super::consumers;
+use super::consumers::find;
 use super::exit::Failure;
 use super::output::{Events, Form, with_output};
 use super::place::{Place, with_place};
@@ -44,7 +44,7 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     let direction =
         if args.get_flag("backward") { Direction::Backward } else { Direction::Forward };
     let from = match args.get_one::<String>("consumer") {
-        Some(name) => behind(place, &topic, &ConsumerName::parse(name)?).await?,
+        Some(name) => find(place, &topic, &ConsumerName::parse(name)?).await?.next(),
         None => Seq(get(args, "from").unwrap_or(0)),
     };
     let to = get(args, "to").map_or(head, |to| head.min(Seq(to)));
@@ -52,13 +52,6 @@ pub async fn run(args: &ArgMatches, place: &Place) -> Result<(), Failure> {
     walk.stretch(from, to);
     let mut out = Events::new(Form::of(args));
     print(&mut walk, get(args, "limit").unwrap_or(u64::MAX), &mut out).await
-}
-
-/// Where a consumer goes on.
-async fn behind(place: &Place, topic: &TopicName, name: &ConsumerName) -> Result<Seq, Failure> {
-    let consumer = place.reader().consumer(topic, name).await?;
-    let consumer = consumer.ok_or_else(|| consumers::none(name))?;
-    Ok(consumer.next())
 }
 
 /// Prints what a walk finds, but no more than so many events.

@@ -26,17 +26,18 @@ const TOGETHER: usize = 256;
 
 /// The command.
 pub fn command() -> Command {
-    let command =
-        Command::new("tail")
-            .about("Prints the newest events of a topic; with -f also those that come")
-            .arg(topic())
-            .arg(number("lines", "N").short('n').default_value("10").help("How many events"))
-            .arg(
-                Arg::new("follow").long("follow").short('f').action(ArgAction::SetTrue).help(
-                    "Stays, and over lost connections for ever; the topic need not exist yet",
-                ),
-            )
-            .arg(flag("key", "KEY").help("Only events of this key"));
+    let command = Command::new("tail")
+        .about("Prints the newest events of a topic; with -f also those that come")
+        .arg(topic())
+        .arg(number("lines", "N").short('n').default_value("10").help("How many events"))
+        .arg(
+            Arg::new("follow")
+                .long("follow")
+                .short('f')
+                .action(ArgAction::SetTrue)
+                .help("Stays, over lost connections for ever; the topic need not exist"),
+        )
+        .arg(flag("key", "KEY").help("Only events of this key"));
     with_place(with_output(command))
 }
 

@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::Retry;
 use super::error::Error;
+use crate::backoff::Backoff;
 
 /// Is told why something is tried again.
 pub(super) type Told = Arc<dyn Fn(&Error) + Send + Sync>;
-use crate::backoff::Backoff;
 
 /// One run of attempts. Counts from the last progress.
 pub(super) struct Patience {
@@ -18,21 +18,21 @@ pub(super) struct Patience {
     within: Duration,
     until: Instant,
     told: Option<Told>,
-    /// Whether it was told since the last progress.
-    silent: bool,
+    /// Whether something failed since the last progress.
+    failed: bool,
 }
 
 impl Patience {
     pub(super) fn new(retry: Retry, told: Option<Told>) -> Self {
         let Retry { within, first, longest } = retry;
         let backoff = Backoff::new(first, longest);
-        Self { backoff, within, until: Instant::now() + within, told, silent: false }
+        Self { backoff, within, until: Instant::now() + within, told, failed: false }
     }
 
     /// There was progress.
     pub(super) fn renew(&mut self) {
         self.backoff.reset();
-        self.silent = false;
+        self.failed = false;
         self.until = Instant::now() + self.within;
     }
 
@@ -42,9 +42,8 @@ impl Patience {
         if !error.retryable() || Instant::now() + pause > self.until {
             return false;
         }
-        if let Some(told) =
-            self.told.as_ref().filter(|_| !std::mem::replace(&mut self.silent, true))
-        {
+        let again = std::mem::replace(&mut self.failed, true);
+        if let Some(told) = self.told.as_ref().filter(|_| !again) {
             told(error);
         }
         sleep(pause).await;

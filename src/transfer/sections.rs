@@ -120,20 +120,15 @@ impl<R: BufRead> Sections<R> {
         let topic = TopicName::parse(&header.topic).map_err(|bad| self.bad(bad.to_string()))?;
         let head = header.head.into();
         let part = &header.export;
-        let fits = match &self.expected {
-            Some(expected) => part == expected,
-            None => part.topic == 1 && part.topics > 0,
+        let wrong = match &self.expected {
+            Some(due) => (part != due).then(|| {
+                format!("topic {} of {} of the export is missing here", due.topic, due.topics)
+            }),
+            None => (part.topic != 1 || part.topics == 0).then(|| {
+                format!("topic {} of {}, and those before it are missing", part.topic, part.topics)
+            }),
         };
-        if !fits {
-            let why = match &self.expected {
-                Some(Part { topic, topics, .. }) => {
-                    format!("topic {topic} of {topics} of the export is missing here")
-                }
-                None => {
-                    let Part { topic, topics, .. } = part;
-                    format!("topic {topic} of {topics}, and those before it are missing")
-                }
-            };
+        if let Some(why) = wrong {
             return Err(self.bad(why));
         }
         self.expected = part.next();

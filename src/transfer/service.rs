@@ -120,6 +120,30 @@ impl IntoService {
         };
         same(&expected, &acks)
     }
+
+    async fn settled(&mut self) -> Result<(), TransferError> {
+        let Some((sender, mut acks)) = self.stream.take() else { return Ok(()) };
+        drop(sender);
+        while let Some(ack) = acks.next().await {
+            checked(&mut self.open, &ack?)?;
+        }
+        Ok(())
+    }
+
+    /// What it means that the service has not seen the lines before the first that is sent.
+    fn told(&self, error: TransferError) -> TransferError {
+        match (&error, &self.topic) {
+            (TransferError::Service(refused), Some(topic))
+                if refused.code() == Some("producer-gap") =>
+            {
+                TransferError::Differs(format!(
+                    "{topic} has the first events of the file in this service, but not from an \
+                     import of this file; nothing of it was written"
+                ))
+            }
+            _ => error,
+        }
+    }
 }
 
 fn client_error(error: NameError) -> TransferError {
@@ -160,32 +184,6 @@ impl Target for IntoService {
 
     async fn settle(&mut self) -> Result<(), TransferError> {
         self.settled().await.map_err(|error| self.told(error))
-    }
-}
-
-impl IntoService {
-    async fn settled(&mut self) -> Result<(), TransferError> {
-        let Some((sender, mut acks)) = self.stream.take() else { return Ok(()) };
-        drop(sender);
-        while let Some(ack) = acks.next().await {
-            checked(&mut self.open, &ack?)?;
-        }
-        Ok(())
-    }
-
-    /// What it means that the service has not seen the lines before the first that is sent.
-    fn told(&self, error: TransferError) -> TransferError {
-        match (&error, &self.topic) {
-            (TransferError::Service(refused), Some(topic))
-                if refused.code() == Some("producer-gap") =>
-            {
-                TransferError::Differs(format!(
-                    "{topic} has the first events of the file in this service, but not from an \
-                     import of this file; nothing of it was written"
-                ))
-            }
-            _ => error,
-        }
     }
 }
 
