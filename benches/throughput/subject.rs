@@ -143,11 +143,12 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A peer's program, where there is one.
+/// A peer's program, where there is one. What `scripts/bench` has installed comes first: a
+/// distribution's may be too old.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from(TOOLS)]);
-    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+    let mut folders = std::iter::once(PathBuf::from(TOOLS)).chain(std::env::split_paths(&path));
+    folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
 }
 
 /// Files of 16 MiB that the log of the server has, as one that has run for a while.
