@@ -1,6 +1,7 @@
-//! Two services to compare with, on the same HTTP server: an echo (what HTTP itself costs), and
-//! what a user would write instead of Tidelog: one INSERT a request through a pool, without
-//! ordering, de-duplication or surface. The benchmark runs itself with `--serve` for them.
+//! Services to compare with, on the same HTTP server: an echo (what HTTP itself costs); what a user
+//! would write instead of Tidelog, one INSERT a request through a pool, without ordering,
+//! de-duplication or surface; and what is left of Tidelog's way without its rules (`grouped.rs`).
+//! The benchmark runs itself with `--serve` for them.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use deadpool_postgres::{Config, Pool, PoolConfig, Runtime};
@@ -8,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio_postgres::NoTls;
 
+use super::grouped;
+
 /// Connections of the service that inserts.
 const POOL: usize = 32;
 
 #[derive(Deserialize)]
-struct Event {
-    key: String,
-    data: Box<RawValue>,
+pub(super) struct Event {
+    pub key: String,
+    pub data: Box<RawValue>,
 }
 
 #[derive(Serialize)]
@@ -24,6 +27,15 @@ struct Ack {
 
 async fn echo(body: web::Bytes) -> HttpResponse {
     HttpResponse::Created().content_type("application/json").body(body)
+}
+
+async fn insert_grouped(
+    url: web::Data<String>,
+    event: web::Json<Event>,
+) -> actix_web::Result<HttpResponse> {
+    let id = grouped::insert(&url, event.into_inner()).await;
+    let id = id.ok_or_else(|| actix_web::error::ErrorServiceUnavailable("not written"))?;
+    Ok(HttpResponse::Created().json(Ack { id }))
 }
 
 const ONE: &str = "INSERT INTO plain_event (key, data) VALUES ($1, $2) RETURNING id";
@@ -56,8 +68,9 @@ async fn insert_many(pool: web::Data<Pool>, body: web::Bytes) -> actix_web::Resu
     Ok(HttpResponse::Created().json(acks))
 }
 
-async fn pool(url: String) -> std::io::Result<Pool> {
-    let config = Config { url: Some(url), pool: Some(PoolConfig::new(POOL)), ..Config::new() };
+async fn pool(url: &str) -> std::io::Result<Pool> {
+    let config =
+        Config { url: Some(url.to_owned()), pool: Some(PoolConfig::new(POOL)), ..Config::new() };
     let pool = config.create_pool(Some(Runtime::Tokio1), NoTls).map_err(std::io::Error::other)?;
     let client = pool.get().await.map_err(std::io::Error::other)?;
     let table = "CREATE TABLE plain_event (id bigserial PRIMARY KEY, key text NOT NULL,
@@ -68,23 +81,27 @@ async fn pool(url: String) -> std::io::Result<Pool> {
 }
 
 /// Serves until it is killed; says on standard error where.
-pub async fn serve(url: Option<String>) -> std::io::Result<()> {
+pub async fn serve(url: Option<String>, grouped: bool) -> std::io::Result<()> {
     let pool = match url {
-        Some(url) => Some(web::Data::new(pool(url).await?)),
+        Some(url) => Some((web::Data::new(pool(&url).await?), web::Data::new(url))),
         None => None,
     };
+    // As Tidelog: a thread for two cores, and the database's connection on it.
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let workers = if grouped { workers.div_ceil(2) } else { workers };
     let server = HttpServer::new(move || {
         let app = App::new()
             .app_data(web::PayloadConfig::new(64 << 20))
             .route("/echo", web::post().to(echo))
             .route("/insert", web::post().to(insert))
-            .route("/insert-many", web::post().to(insert_many));
+            .route("/insert-many", web::post().to(insert_many))
+            .route("/insert-grouped", web::post().to(insert_grouped));
         match &pool {
-            Some(pool) => app.app_data(pool.clone()),
+            Some((pool, url)) => app.app_data(pool.clone()).app_data(url.clone()),
             None => app,
         }
     });
-    let server = server.bind("127.0.0.1:0")?;
+    let server = server.workers(workers).bind("127.0.0.1:0")?;
     eprintln!("listening on http://{}/", server.addrs()[0]);
     server.run().await
 }

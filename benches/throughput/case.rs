@@ -33,7 +33,9 @@ pub struct Case {
 }
 
 use Db::{Postgres, Sqlite};
-use Subject::{Echo, InsertPerRequest, JetStream, RawInsert, RawLog, RawSurface, Redis, Tidelog};
+use Subject::{
+    Echo, Grouped, InsertPerRequest, JetStream, RawInsert, RawLog, RawSurface, Redis, Tidelog,
+};
 
 /// Loads of `percent` of their full size.
 pub fn cases(percent: usize) -> Vec<Case> {
@@ -77,7 +79,7 @@ pub fn cases(percent: usize) -> Vec<Case> {
             name: "single-64",
             about: "64 connections, one event a request, one topic",
             load: single(64, 1, 100_000),
-            subjects: with(&[both[0], both[1], InsertPerRequest, Echo]),
+            subjects: with(&[both[0], both[1], Grouped, InsertPerRequest, Echo]),
         },
         Case {
             name: "single-64-topics",
@@ -89,7 +91,7 @@ pub fn cases(percent: usize) -> Vec<Case> {
             name: "single-1",
             about: "one connection, one event at a time",
             load: single(1, 1, 6_000),
-            subjects: with(&[both[0], both[1], RawInsert, InsertPerRequest, Echo]),
+            subjects: with(&[both[0], both[1], RawInsert, Grouped, InsertPerRequest, Echo]),
         },
         Case {
             name: "batch-1x100",
@@ -195,8 +197,9 @@ async fn measure_on(
             };
             sample
         }
-        InsertPerRequest | Echo => {
-            let process = Process::baseline((subject == InsertPerRequest).then_some(url));
+        InsertPerRequest | Grouped | Echo => {
+            let url = (subject != Echo).then_some(url);
+            let process = Process::baseline(url, subject == Grouped);
             service(subject, &process, load, cluster).await
         }
         Redis => {
@@ -392,6 +395,7 @@ impl Sender {
                     (Echo, _) => "/echo".to_owned(),
                     (InsertPerRequest, 1) => "/insert".to_owned(),
                     (InsertPerRequest, _) => "/insert-many".to_owned(),
+                    (Grouped, _) => "/insert-grouped".to_owned(),
                     _ => format!("/v1/topics/{topic}/events"),
                 };
                 let answer = connection.post(&path, kind, &body).await;

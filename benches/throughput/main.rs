@@ -18,6 +18,7 @@
 mod baseline;
 mod case;
 mod client;
+mod grouped;
 mod long;
 mod nats;
 #[path = "../../tests/support/postgres.rs"]
@@ -121,7 +122,9 @@ async fn concurrency(asked: &Asked, cluster: &postgres::Cluster) -> Vec<Value> {
 fn main() {
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if(|argument| argument == "--serve").is_some() {
-        let served = actix_web::rt::System::new().block_on(baseline::serve(arguments.next()));
+        let grouped = arguments.next_if(|argument| argument == "--grouped").is_some();
+        let serving = baseline::serve(arguments.next(), grouped);
+        let served = actix_web::rt::System::new().block_on(serving);
         return served.expect("it serves");
     }
     let asked = Asked::parse(arguments);

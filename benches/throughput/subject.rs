@@ -31,6 +31,8 @@ pub enum Subject {
     RawInsert,
     /// A service that does one INSERT a request.
     InsertPerRequest,
+    /// A service that puts the events of many requests into one INSERT (`grouped.rs`).
+    Grouped,
     Echo,
     Redis,
     /// Whether every acknowledgement is durable.
@@ -46,6 +48,7 @@ impl Subject {
             Self::RawSurface(on) => format!("raw SQL, {}, log and surface", db(on)),
             Self::RawInsert => "bare INSERT, PostgreSQL".to_owned(),
             Self::InsertPerRequest => "insert per request, PostgreSQL".to_owned(),
+            Self::Grouped => "grouped INSERTs without rules, PostgreSQL".to_owned(),
             Self::Echo => "HTTP echo, nothing stored".to_owned(),
             Self::Redis => "Redis streams, appendfsync always".to_owned(),
             Self::JetStream(true) => "NATS JetStream, sync_interval always".to_owned(),
@@ -104,9 +107,10 @@ impl Process {
     }
 
     /// The services of `baseline.rs`.
-    pub fn baseline(url: Option<&str>) -> Self {
+    pub fn baseline(url: Option<&str>, grouped: bool) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("it runs"));
-        Self::told(command.arg("--serve").args(url))
+        command.arg("--serve").args(grouped.then_some("--grouped"));
+        Self::told(command.args(url))
     }
 
     pub async fn redis(dir: &Path) -> Self {

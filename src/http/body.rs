@@ -16,7 +16,7 @@ use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::web::{Data, Payload};
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
@@ -36,7 +36,6 @@ const RATIO_FROM: u64 = 16 << 20;
 const LINE_FACTOR: usize = 2;
 const LINE_MORE: usize = 16 << 10;
 
-type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
 type Compressed = Pin<Box<dyn AsyncBufRead>>;
 
 /// A request's body, decompressed, piece by piece.
@@ -51,7 +50,7 @@ pub(super) struct Body {
 }
 
 enum Source {
-    Plain(Pieces),
+    Plain(Payload),
     Gzip(GzipDecoder<Compressed>),
     Zstd(ZstdDecoder<Compressed>),
     Ended,
@@ -65,21 +64,23 @@ impl Body {
     pub(super) fn new(request: &HttpRequest, payload: Payload) -> Result<Self, Problem> {
         let received = Rc::new(Cell::new(0));
         let counter = Rc::clone(&received);
-        let count = move |piece: &Bytes| counter.set(counter.get() + piece.len() as u64);
-        let pieces: Pieces = Box::pin(payload.map_err(io::Error::other).inspect_ok(count));
+        let compressed = |payload: Payload| -> Compressed {
+            let count = move |piece: &Bytes| counter.set(counter.get() + piece.len() as u64);
+            let pieces = payload.map_err(io::Error::other).inspect_ok(count);
+            Box::pin(StreamReader::new(pieces))
+        };
         let mut encodings = request.headers().get_all(CONTENT_ENCODING);
         let encoding = encodings.next().map(|value| value.to_str().unwrap_or("?").trim());
-        let compressed = |pieces| -> Compressed { Box::pin(StreamReader::new(pieces)) };
         let source = match encoding.map(str::to_ascii_lowercase).as_deref() {
             _ if encodings.next().is_some() => return Err(unsupported()),
-            None | Some("" | "identity") => Source::Plain(pieces),
+            None | Some("" | "identity") => Source::Plain(payload),
             Some("gzip" | "x-gzip") => {
-                let mut decoder = GzipDecoder::new(compressed(pieces));
+                let mut decoder = GzipDecoder::new(compressed(payload));
                 decoder.multiple_members(true);
                 Source::Gzip(decoder)
             }
             Some("zstd") => {
-                let mut decoder = ZstdDecoder::new(compressed(pieces));
+                let mut decoder = ZstdDecoder::new(compressed(payload));
                 decoder.multiple_members(true);
                 Source::Zstd(decoder)
             }
@@ -94,7 +95,7 @@ impl Body {
     /// `malformed` where the body ends early, or is not compressed as it says.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let piece = match &mut self.source {
-            Source::Plain(pieces) => pieces.next().await.transpose(),
+            Source::Plain(payload) => payload.next().await.transpose().map_err(io::Error::other),
             Source::Gzip(decoder) => inflate(decoder, &mut self.space).await,
             Source::Zstd(decoder) => inflate(decoder, &mut self.space).await,
             Source::Ended => Ok(None),

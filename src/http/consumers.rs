@@ -4,7 +4,6 @@
 //! Invariants: a position is that of an event that is there, or before the first; only a request
 //! that says so moves it.
 
-use actix_web::http::header::ETAG;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
@@ -13,7 +12,7 @@ use super::auth::{Moving, Reading};
 use super::body::Body;
 use super::events::head_of;
 use super::headers::{
-    Condition, Media, accept_json, condition, content_type, idempotency_key, no_producer_but,
+    Condition, Media, accept_json, condition, content_type, etag, idempotency_key, no_producer_but,
 };
 use super::problem::{ErrorCode, Extra, Problem};
 use super::query::Query;
@@ -180,9 +179,5 @@ fn not_moved(error: WriteError) -> Problem {
 }
 
 fn shown(mut answer: HttpResponseBuilder, topic: &TopicName, consumer: &Consumer) -> HttpResponse {
-    answer.insert_header((ETAG, format!("\"{}\"", consumer.revision.0))).json(ConsumerJson::new(
-        topic,
-        consumer,
-        now(),
-    ))
+    answer.insert_header(etag(consumer.revision.0)).json(ConsumerJson::new(topic, consumer, now()))
 }

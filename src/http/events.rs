@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::stream::{self, Stream, StreamExt as _};
@@ -16,7 +15,7 @@ use futures::stream::{self, Stream, StreamExt as _};
 use super::app::App;
 use super::auth::Reading;
 use super::consumers;
-use super::headers::{EVENT_STREAM, JSON, NDJSON, accept_json, last_event_id, prefer};
+use super::headers::{EVENT_STREAM, JSON, NDJSON, accept_json, etag, last_event_id, prefer};
 use super::live;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
@@ -210,7 +209,7 @@ async fn page(mut walk: Walk, limit: usize, head: Version) -> Result<HttpRespons
     let next = next.map_or_else(|| "null".into(), |seq| seq.to_string());
     out.extend_from_slice(format!("],\"next\":{next},\"head\":{head_json}}}").as_bytes());
     Ok(HttpResponse::Ok()
-        .insert_header((ETAG, format!("\"{}\"", head.seq)))
+        .insert_header(etag(head.seq.0))
         .content_type("application/json")
         .body(out.freeze()))
 }

@@ -1,7 +1,9 @@
 //! Request headers, strictly: what is repeated or not understood is an error that names it.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use actix_web::http::header::{
+    ACCEPT, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
 
 use super::problem::{ErrorCode, Problem};
 use super::query::position;
@@ -162,6 +164,13 @@ pub(super) fn no_producer_but(
              Producer-Epoch and Producer-Seq; a single request has Idempotency-Key"
         ))),
     }
+}
+
+/// `ETag: "<number>"`
+pub(super) fn etag(number: u64) -> (HeaderName, HeaderValue) {
+    let mut digits = itoa::Buffer::new();
+    let tag = ["\"", digits.format(number), "\""].concat();
+    (ETAG, HeaderValue::try_from(tag).expect("these are visible ASCII"))
 }
 
 /// What has to be there for a change to be made.

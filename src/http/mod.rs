@@ -83,9 +83,9 @@ fn routes(config: &mut ServiceConfig) {
     config
         .service(
             resource("/v1/topics/{topic}/events", "GET, HEAD, POST")
+                .route(web::post().to(append::append))
                 .route(web::get().to(events::events))
-                .route(web::head().to(events::events))
-                .route(web::post().to(append::append)),
+                .route(web::head().to(events::events)),
         )
         .service(
             resource("/v1/topics", READ)

@@ -36,14 +36,16 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
 
 /// The client's own id, where it sent a decent one; else a new one.
 fn choose_id(request: &ServiceRequest) -> RequestId {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));
+    static PROCESS: LazyLock<String> =
+        LazyLock::new(|| format!("{:016x}-", RandomState::new().hash_one("process")));
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let decent = |id: &&HeaderValue| {
         (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
             && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
     let id = request.headers().get(REQUEST_ID).filter(decent).cloned().unwrap_or_else(|| {
-        let id = format!("{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+        let (mut digits, count) = (itoa::Buffer::new(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let id = [PROCESS.as_str(), digits.format(count)].concat();
         HeaderValue::try_from(id).expect("these are visible ASCII")
     });
     RequestId(id)

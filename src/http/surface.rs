@@ -3,7 +3,6 @@
 //! Invariant: one answer is one surface. A stream reads it as of the head that it began with,
 //! however long it takes.
 
-use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, BytesMut};
 use futures::stream::{self, Stream, StreamExt as _};
@@ -11,7 +10,7 @@ use futures::stream::{self, Stream, StreamExt as _};
 use super::app::App;
 use super::auth::Reading;
 use super::events::{failure, head_of, key, streamed};
-use super::headers::{Media, accept, accept_json};
+use super::headers::{Media, accept, accept_json, etag};
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
@@ -43,7 +42,7 @@ pub(super) async fn latest(
     let mut out = BytesMut::new();
     put_event(&mut out, read);
     Ok(HttpResponse::Ok()
-        .insert_header((ETAG, format!("\"{}\"", read.event.version.seq)))
+        .insert_header(etag(read.event.version.seq.0))
         .content_type("application/json")
         .body(out.freeze()))
 }

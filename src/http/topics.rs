@@ -1,11 +1,10 @@
 //! Which topics there are.
 
-use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::auth::{Caller, Reading};
 use super::events::head_of;
-use super::headers::accept_json;
+use super::headers::{accept_json, etag};
 use super::problem::Problem;
 use super::query::Query;
 use crate::config::Access;
@@ -43,6 +42,6 @@ pub(super) async fn one(request: HttpRequest, reading: Reading) -> Result<HttpRe
     accept_json(&request)?;
     let head = head_of(&reading.app, &reading.topic).await?;
     Ok(HttpResponse::Ok()
-        .insert_header((ETAG, format!("\"{}\"", head.seq)))
+        .insert_header(etag(head.seq.0))
         .json(TopicJson::new(&reading.topic, head)))
 }

@@ -1,6 +1,5 @@
 //! Writes that are answered as a whole: a transaction, a single event, an invalidation.
 
-use actix_web::http::header::ETAG;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::app::Limits;
 use super::auth::Writing;
 use super::body::Body;
-use super::headers::{Media, content_type, idempotency_key, no_producer_but, precondition};
+use super::headers::{Media, content_type, etag, idempotency_key, no_producer_but, precondition};
 use super::keep::keep_events;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
@@ -126,7 +125,7 @@ fn written(receipt: &Receipt) -> actix_web::HttpResponseBuilder {
         None => HttpResponse::Ok(),
     };
     if let Some(head) = receipt.head {
-        response.insert_header((ETAG, format!("\"{}\"", head.seq)));
+        response.insert_header(etag(head.seq.0));
     }
     if receipt.replayed {
         response.insert_header(REPLAYED);

@@ -59,6 +59,7 @@ pub fn flush() {
 }
 
 fn write() {
+    let mut written = Vec::new();
     let mut state = STATE.lock();
     loop {
         if state.lines.is_empty() {
@@ -66,13 +67,17 @@ fn write() {
         } else if !state.urgent && !COME.wait_for(&mut state, GATHER).timed_out() {
             continue; // More has come.
         } else {
-            let lines = std::mem::take(&mut state.lines);
+            // Its space is used again: a line is then a copy, and not now and then an allocation.
+            let mut lines = std::mem::replace(&mut state.lines, written);
             let lost = std::mem::take(&mut state.lost);
             (state.urgent, state.writing) = (false, true);
             MutexGuard::unlocked(&mut state, || {
                 // Nobody is left to be told of a failure.
                 let _ = io::stderr().write_all(&lines);
             });
+            lines.clear();
+            lines.shrink_to(GATHER_BYTES);
+            written = lines;
             state.writing = false;
             WRITTEN.notify_all();
             if lost > 0 {

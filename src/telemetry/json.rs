@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -13,6 +14,8 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::ACCESS;
+
+const TIME: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 /// See the module.
 pub(super) struct Lines {
@@ -41,8 +44,10 @@ where
             return self.library.format_event(context, writer, event);
         }
         let mut line = Line(Vec::with_capacity(512));
-        line.0.push(b'{');
-        line.add("timestamp", &format_args!("{:.6}", jiff::Timestamp::now()));
+        line.0.extend_from_slice(b"{\"timestamp\":\"");
+        let now = jiff::Timestamp::now();
+        TIME.print_timestamp(&now, &mut line.0).map_err(|_| fmt::Error)?;
+        line.0.push(b'"');
         line.add("level", metadata.level().as_str());
         event.record(&mut line);
         line.add("target", metadata.target());
@@ -55,12 +60,9 @@ where
 struct Line(Vec<u8>);
 
 impl Line {
-    /// Adds a member whose name needs no escapes, as those of fields do not.
+    /// Adds a further member, whose name needs no escapes, as those of fields do not.
     fn add(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
-        if self.0.last() != Some(&b'{') {
-            self.0.push(b',');
-        }
-        self.0.push(b'"');
+        self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
         serde_json::to_writer(&mut self.0, value).expect("it is JSON, and there is memory");

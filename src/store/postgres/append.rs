@@ -244,8 +244,21 @@ struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
+    /// Room for so many rows in the columns that every event has.
+    fn with_room(rows: usize) -> Self {
+        Self {
+            transaction: Vec::with_capacity(rows),
+            last: Vec::with_capacity(rows),
+            recorded_at: Vec::with_capacity(rows),
+            key: Vec::with_capacity(rows),
+            data: Vec::with_capacity(rows),
+            digest: Vec::with_capacity(rows),
+            ..Self::default()
+        }
+    }
+
     fn of(batches: &'a [Arc<Batch>]) -> Self {
-        let mut events = Self::default();
+        let mut events = Self::with_room(batches.iter().map(|batch| batch.events.len()).sum());
         for batch in batches {
             for event in &batch.events {
                 let row = events.last.len();
