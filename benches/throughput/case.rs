@@ -170,7 +170,8 @@ pub async fn run(case: &Case, cluster: &Cluster, rounds: usize) -> Results {
 
 async fn measure(subject: Subject, load: Load, cluster: &Cluster) -> Sample {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let url = cluster.database();
+    // As a service on the database's machine would.
+    let url = cluster.socket_url(&cluster.database());
     settle(cluster);
     let sample = measure_on(subject, load, cluster, &url, dir.path()).await;
     cluster.drop_database(&url); // Twenty of them would fill a disk.

@@ -34,6 +34,7 @@ async fn unix_sockets_and_tls_are_ways_in() {
     let url = cluster.database();
     let store = connect(&cluster.socket(&url)).await;
     store.ping().await.expect("over the socket");
+    connect(&cluster.socket_url(&url)).await.ping().await.expect("over the socket");
     connect(&format!("{url}?sslmode=prefer")).await.ping().await.expect("without TLS there");
     let error = refused(&format!("{url}?sslmode=require")).await;
     assert!(matches!(error, OpenError::Unreachable(_)), "{error}");

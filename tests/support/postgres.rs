@@ -151,6 +151,12 @@ impl Cluster {
         format!("host={dir} port={} user=postgres dbname={database}", self.port)
     }
 
+    /// The same as a URL.
+    pub fn socket_url(&self, url: &str) -> String {
+        let (dir, port) = (self.dir.display().to_string(), self.port);
+        format!("postgres://postgres@{}:{port}/{}", dir.replace('/', "%2F"), database_of(url))
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
