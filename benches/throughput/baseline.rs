@@ -86,9 +86,9 @@ pub async fn serve(url: Option<String>, grouped: bool) -> std::io::Result<()> {
         Some(url) => Some((web::Data::new(pool(&url).await?), web::Data::new(url))),
         None => None,
     };
-    // As Tidelog: a thread for two cores, and the database's connection on it.
+    // As Tidelog: a thread for two cores, and a connection to the database on it.
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let workers = if grouped { workers.div_ceil(2) } else { workers };
+    let workers = if grouped { (workers / 2).max(1) } else { workers };
     let server = HttpServer::new(move || {
         let app = App::new()
             .app_data(web::PayloadConfig::new(64 << 20))
@@ -101,7 +101,7 @@ pub async fn serve(url: Option<String>, grouped: bool) -> std::io::Result<()> {
             None => app,
         }
     });
-    let server = server.workers(workers).bind("127.0.0.1:0")?;
+    let server = server.workers(workers).tcp_nodelay(true).bind("127.0.0.1:0")?;
     eprintln!("listening on http://{}/", server.addrs()[0]);
     server.run().await
 }

@@ -170,8 +170,7 @@ pub async fn run(case: &Case, cluster: &Cluster, rounds: usize) -> Results {
 
 async fn measure(subject: Subject, load: Load, cluster: &Cluster) -> Sample {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    // As a service on the database's machine would.
-    let url = cluster.socket_url(&cluster.database());
+    let url = cluster.database();
     settle(cluster);
     let sample = measure_on(subject, load, cluster, &url, dir.path()).await;
     cluster.drop_database(&url); // Twenty of them would fill a disk.
@@ -396,7 +395,8 @@ impl Sender {
                     (Echo, _) => "/echo".to_owned(),
                     (InsertPerRequest, 1) => "/insert".to_owned(),
                     (InsertPerRequest, _) => "/insert-many".to_owned(),
-                    (Grouped, _) => "/insert-grouped".to_owned(),
+                    (Grouped, 1) => "/insert-grouped".to_owned(),
+                    (Grouped, _) => unreachable!("no case has it with more"),
                     _ => format!("/v1/topics/{topic}/events"),
                 };
                 let answer = connection.post(&path, kind, &body).await;

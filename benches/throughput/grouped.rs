@@ -1,7 +1,7 @@
-//! What is left of Tidelog's way without its rules: single events of many requests as one INSERT,
-//! two of these under way on one connection, everything on the thread of the requests. No order of
-//! producers, numbers, hashes, de-duplication, transactions, log or metrics: how fast a service on this
-//! HTTP server and this driver can be at all.
+//! What is left of Tidelog's way without its rules: single events of many requests as one INSERT, two
+//! of these under way on one connection a thread, everything on the thread of the requests. No order
+//! of producers, numbers, hashes, de-duplication, transactions, surface, log or metrics. The
+//! difference to Tidelog is what these cost; the allocator is the system's, as for all services here.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -59,7 +59,8 @@ async fn write(client: Client, statement: Statement, events: mpsc::UnboundedRece
         let under_way = !flights.is_empty();
         tokio::select! {
             biased;
-            (rows, answers) = async { flights.front_mut().expect("there is one").await }, if under_way => {
+            done = async { flights.front_mut().expect("there is one").await }, if under_way => {
+                let (rows, answers) = done;
                 for (row, answer) in rows.iter().zip(answers) {
                     let _ = answer.send(row.get(0));
                 }

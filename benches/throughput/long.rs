@@ -16,7 +16,7 @@ use super::usage;
 
 fn store(db: Db, cluster: &Cluster) -> String {
     match db {
-        Db::Postgres => cluster.socket_url(&cluster.database()),
+        Db::Postgres => cluster.database(),
         Db::Sqlite => "sqlite:bench.db".to_owned(),
     }
 }

@@ -77,7 +77,8 @@ pub fn serve(
         .run())
 }
 
-/// The route table. What is asked for most comes first: paths are tried in this order.
+/// The route table. What is asked for most comes first: paths, and then methods, are tried in this
+/// order.
 fn routes(config: &mut ServiceConfig) {
     const READ: &str = "GET, HEAD";
     config

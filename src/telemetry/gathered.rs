@@ -74,9 +74,9 @@ fn write() {
             MutexGuard::unlocked(&mut state, || {
                 // Nobody is left to be told of a failure.
                 let _ = io::stderr().write_all(&lines);
+                lines.clear();
+                lines.shrink_to(2 * GATHER_BYTES); // The last line may go beyond what is gathered.
             });
-            lines.clear();
-            lines.shrink_to(GATHER_BYTES);
             written = lines;
             state.writing = false;
             WRITTEN.notify_all();

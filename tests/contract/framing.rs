@@ -1,6 +1,7 @@
 //! HTTP itself: what no well-behaved client sends, request ids, HTTP/2, and that a connection
 //! serves its next request whatever the last one was.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Version};
@@ -91,11 +92,13 @@ async fn paths_are_not_interpreted(backend: &Backend) {
 
 async fn a_request_keeps_its_own_id_if_it_is_decent(backend: &Backend) {
     let server = Server::start(backend.config()).await;
-    let long = "x".repeat(129);
+    let (long, mut ids) = ("x".repeat(129), HashSet::new());
     for (id, kept) in [("my-id/1", true), ("with space", false), (&long, false), ("", false)] {
         let request = server.get("/v1/topics/t").header("X-Request-Id", id);
         let told = problem(request, expect(404, "topic-not-found")).await;
         assert_eq!(told["request_id"] == id, kept, "{id:?}: {told}");
+        let given = told["request_id"].as_str().expect("a text").to_owned();
+        assert!(!given.is_empty() && ids.insert(given), "no other request has it: {told}");
     }
     let body = format!("{EVENT}\nx\n");
     let request = server.lines(EVENTS, &body).header("X-Request-Id", "mine");

@@ -151,7 +151,7 @@ impl Cluster {
         format!("host={dir} port={} user=postgres dbname={database}", self.port)
     }
 
-    /// The same as a URL.
+    /// The URL of a database, over a unix socket.
     pub fn socket_url(&self, url: &str) -> String {
         let (dir, port) = (self.dir.display().to_string(), self.port);
         format!("postgres://postgres@{}:{port}/{}", dir.replace('/', "%2F"), database_of(url))

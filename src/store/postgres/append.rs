@@ -244,7 +244,7 @@ struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    /// Room for so many rows in the columns that every event has.
+    /// Room for so many rows in the columns that nearly every event has.
     fn with_room(rows: usize) -> Self {
         Self {
             transaction: Vec::with_capacity(rows),
