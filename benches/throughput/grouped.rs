@@ -64,7 +64,8 @@ async fn write(client: Client, statement: Statement, events: mpsc::UnboundedRece
                 for (row, answer) in rows.iter().zip(answers) {
                     let _ = answer.send(row.get(0));
                 }
-                (flights.pop_front(), sizes.pop_front());
+                flights.pop_front();
+                sizes.pop_front();
             }
             event = events.next() => match event {
                 Some(event) => waiting.push(event),
