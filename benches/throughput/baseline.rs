@@ -39,7 +39,7 @@ async fn insert_grouped(
 }
 
 const ONE: &str = "INSERT INTO plain_event (key, data) VALUES ($1, $2) RETURNING id";
-const MANY: &str = "INSERT INTO plain_event (key, data)
+pub(super) const MANY: &str = "INSERT INTO plain_event (key, data)
     SELECT * FROM unnest($1::text[], $2::text[]) RETURNING id";
 
 async fn insert(pool: web::Data<Pool>, event: web::Json<Event>) -> actix_web::Result<HttpResponse> {
@@ -86,9 +86,6 @@ pub async fn serve(url: Option<String>, grouped: bool) -> std::io::Result<()> {
         Some(url) => Some((web::Data::new(pool(&url).await?), web::Data::new(url))),
         None => None,
     };
-    // As Tidelog: a thread for two cores, and a connection to the database on it.
-    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let workers = if grouped { (workers / 2).max(1) } else { workers };
     let server = HttpServer::new(move || {
         let app = App::new()
             .app_data(web::PayloadConfig::new(64 << 20))
@@ -101,7 +98,13 @@ pub async fn serve(url: Option<String>, grouped: bool) -> std::io::Result<()> {
             None => app,
         }
     });
-    let server = server.workers(workers).tcp_nodelay(true).bind("127.0.0.1:0")?;
+    let mut server = server.tcp_nodelay(true);
+    if grouped {
+        // As Tidelog: a thread for two cores, and a connection to the database on it.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        server = server.workers((cores / 2).max(1));
+    }
+    let server = server.bind("127.0.0.1:0")?;
     eprintln!("listening on http://{}/", server.addrs()[0]);
     server.run().await
 }

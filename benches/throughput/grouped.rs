@@ -5,16 +5,15 @@
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
-use super::baseline::Event;
+use super::baseline::{Event, MANY};
 
-const MANY: &str = "INSERT INTO plain_event (key, data)
-    SELECT * FROM unnest($1::text[], $2::text[]) RETURNING id";
 /// Statements under way.
 const FLIGHTS_MAX: usize = 2;
 
@@ -43,54 +42,53 @@ fn start(url: String) -> mpsc::UnboundedSender<Waiting> {
     sender
 }
 
-type Flight = BoxFuture<'static, (Vec<Row>, Vec<oneshot::Sender<i64>>)>;
+/// A statement under way: who waits for it, and its rows.
+struct Flight {
+    answers: Vec<oneshot::Sender<i64>>,
+    rows: BoxFuture<'static, Vec<Row>>,
+}
 
-async fn write(client: Client, statement: Statement, events: mpsc::UnboundedReceiver<Waiting>) {
-    let client = std::sync::Arc::new(client);
-    let mut events = tokio_stream::wrappers::UnboundedReceiverStream::new(events);
-    let (mut waiting, mut flights, mut sizes) = (Vec::new(), VecDeque::new(), VecDeque::new());
+async fn write(client: Client, statement: Statement, mut events: mpsc::UnboundedReceiver<Waiting>) {
+    let client = Arc::new(client);
+    let (mut waiting, mut flights) = (Vec::new(), VecDeque::<Flight>::new());
     loop {
+        while let Ok(event) = events.try_recv() {
+            waiting.push(event);
+        }
         // A group waits, and grows, while one as large is under way.
-        let enough = sizes.iter().sum::<usize>().max(1);
-        if flights.len() < FLIGHTS_MAX && waiting.len() >= enough {
-            sizes.push_back(waiting.len());
+        let under_way: usize = flights.iter().map(|flight| flight.answers.len()).sum();
+        if flights.len() < FLIGHTS_MAX && waiting.len() >= under_way.max(1) {
             flights.push_back(send(client.clone(), &statement, std::mem::take(&mut waiting)));
         }
-        let under_way = !flights.is_empty();
+        let rows = flights.front_mut().map(|flight| &mut flight.rows);
+        let idle = rows.is_none();
         tokio::select! {
             biased;
-            done = async { flights.front_mut().expect("there is one").await }, if under_way => {
-                let (rows, answers) = done;
-                for (row, answer) in rows.iter().zip(answers) {
+            rows = async { rows.expect("not idle").await }, if !idle => {
+                let flight = flights.pop_front().expect("its rows have come");
+                for (row, answer) in rows.iter().zip(flight.answers) {
                     let _ = answer.send(row.get(0));
                 }
-                flights.pop_front();
-                sizes.pop_front();
             }
-            event = events.next() => match event {
+            event = events.recv() => match event {
                 Some(event) => waiting.push(event),
                 None => return,
             },
         }
-        while let Some(Some(event)) = events.next().now_or_never() {
-            waiting.push(event);
-        }
     }
 }
 
-fn send(client: std::sync::Arc<Client>, statement: &Statement, waiting: Vec<Waiting>) -> Flight {
+fn send(client: Arc<Client>, statement: &Statement, waiting: Vec<Waiting>) -> Flight {
     let statement = statement.clone();
-    let mut flight = async move {
-        let (events, answers): (Vec<Event>, Vec<_>) = waiting.into_iter().unzip();
+    let (events, answers): (Vec<Event>, Vec<_>) = waiting.into_iter().unzip();
+    let mut rows = async move {
         let keys: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
         let data: Vec<&str> = events.iter().map(|event| event.data.get()).collect();
-        let rows = client.query(&statement, &[&keys, &data]).await.expect("it is written");
-        (rows, answers)
+        client.query(&statement, &[&keys, &data]).await.expect("it is written")
     }
     .boxed();
     // The first poll hands the statement to the connection.
-    match (&mut flight).now_or_never() {
-        Some(done) => std::future::ready(done).boxed(),
-        None => flight,
-    }
+    let early = (&mut rows).now_or_never();
+    let rows = early.map_or(rows, |early| std::future::ready(early).boxed());
+    Flight { answers, rows }
 }

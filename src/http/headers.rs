@@ -1,4 +1,5 @@
-//! Request headers, strictly: what is repeated or not understood is an error that names it.
+//! Request headers, strictly: what is repeated or not understood is an error that names it. And the
+//! entity tag of answers.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{
