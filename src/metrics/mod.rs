@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use ahash::RandomState;
 use metrics::{Counter, Gauge, Histogram};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -362,7 +363,7 @@ impl Drop for ActiveRequest {
 }
 
 /// The series of answers, by method, route and status.
-type Answers = HashMap<(&'static str, &'static str, u16), (Counter, Histogram)>;
+type Answers = HashMap<(&'static str, &'static str, u16), (Counter, Histogram), RandomState>;
 
 thread_local! {
     /// Finding a series by its labels costs more than a microsecond.

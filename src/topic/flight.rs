@@ -40,7 +40,7 @@ impl Flight {
     /// What is durable once this has landed, where it has events.
     pub(super) fn durable(&self) -> Option<Durable> {
         let head = self.batch.events.last()?.version;
-        Some(Durable { head, root: self.batch.frontier.root() })
+        Some(Durable { head, frontier: self.batch.frontier.clone() })
     }
 
     /// Whether nothing may be planned before this has landed: after an invalidation the surface

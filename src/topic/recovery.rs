@@ -9,14 +9,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{BatchMark, Root, Seq, TopicId, TopicName, Version};
+use crate::domain::{BatchMark, Frontier, Seq, TopicId, TopicName, Version};
 use crate::store::{Cause, EventSourceWriter, Facts, Opened, StoreError, Wanted};
 
-/// The newest event that is known to be durable, and the root of the tree up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The newest event that is known to be durable, and the tree up to it: its root takes some twenty
+/// hashes, and is needed only where a store is suspected.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Durable {
     pub(super) head: Version,
-    pub(super) root: Root,
+    pub(super) frontier: Frontier,
 }
 
 /// A topic taken, and what became of the batches that were on their way.
@@ -39,14 +40,16 @@ pub(super) async fn take(
 ) -> Result<Taken, StoreError> {
     let opened = within(timeout, store.open(&topic)).await?;
     let mut marks: Vec<Seq> = unresolved.iter().map(|(seq, _)| *seq).collect();
-    marks.extend(durable.map(|durable| durable.head.seq));
+    marks.extend(durable.as_ref().map(|durable| durable.head.seq));
     if marks.is_empty() {
         return Ok(Taken { opened, there: Vec::new(), rewound: false });
     }
     let wanted = Wanted { marks, ..Wanted::default() };
     let (_, Facts { marks: mut found, .. }) = ask(&*store, opened.topic, wanted, timeout).await?;
     let rewound = match durable {
-        Some(durable) => found.pop().flatten().map(|mark| mark.root) != Some(durable.root),
+        Some(durable) => {
+            found.pop().flatten().map(|mark| mark.root) != Some(durable.frontier.root())
+        }
         None => false,
     };
     let there = unresolved.iter().zip(found).map(|((_, mark), found)| found == Some(*mark));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Actor as _, Addr};
+use ahash::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -35,7 +36,7 @@ pub(super) struct Registry {
     pub(super) fillings: Arc<Semaphore>,
     pub(super) commits: Told,
     keys: Arc<Budget>,
-    actors: Mutex<HashMap<TopicName, Entry>>,
+    actors: Mutex<HashMap<TopicName, Entry, RandomState>>,
     started: AtomicUsize,
 }
 

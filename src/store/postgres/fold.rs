@@ -20,11 +20,14 @@ const LOCK: &str = "SELECT f.seq, coalesce(t.head_seq, -1)
     FROM fold f JOIN topic t ON t.id = f.topic
     WHERE f.topic = $1
     FOR UPDATE OF f";
-/// Keys that are certainly not there: half the price of an upsert.
+/// Keys that are certainly not there: half the price of an upsert. (Arrays in the list of a SELECT
+/// make rows as they are needed; in FROM all would be copied first.)
 const NEW: &str = "INSERT INTO latest (topic, key, newest, standing)
-    SELECT $1, t.key, t.seq, t.seq FROM unnest($2::text[], $3::bigint[]) AS t (key, seq)";
+    SELECT $1, t.key, t.seq, t.seq
+    FROM (SELECT unnest($2::text[]) AS key, unnest($3::bigint[]) AS seq) t";
 const KNOWN: &str = "INSERT INTO latest (topic, key, newest, standing)
-    SELECT $1, t.key, t.seq, t.seq FROM unnest($2::text[], $3::bigint[]) AS t (key, seq)
+    SELECT $1, t.key, t.seq, t.seq
+    FROM (SELECT unnest($2::text[]) AS key, unnest($3::bigint[]) AS seq) t
     ON CONFLICT (topic, key) DO UPDATE SET newest = excluded.newest, standing = excluded.standing";
 const NEWEST: &str = include_str!("../../../sql/postgres/queries/fold_newest.sql");
 const STANDING: &str = include_str!("../../../sql/postgres/queries/fold_standing.sql");

@@ -29,6 +29,7 @@ mod fold;
 mod hints;
 mod lane;
 mod migrate;
+mod parameters;
 mod range;
 mod read;
 mod readers;

@@ -27,7 +27,7 @@ impl TopicActor {
         if self.fold_first > self.memory.keys.folded() {
             return;
         }
-        let events = Seq::after(self.durable.map(|durable| durable.head)).0;
+        let events = Seq::after(self.durable_head()).0;
         let Some(number) = self.memory.keys.fill(events) else { return };
         let (turn, life) = (Arc::clone(&registry.fillings).acquire_owned(), self.life);
         ctx.spawn(turn.into_actor(self).map(move |turn, actor, ctx| {

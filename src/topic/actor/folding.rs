@@ -37,9 +37,9 @@ impl TopicActor {
 
     /// Events that are durable and that the surface does not cover yet.
     pub(super) fn unfolded(&self) -> u64 {
-        let (Phase::Writing(_), Some(durable)) = (&self.phase, self.durable) else { return 0 };
+        let (Phase::Writing(_), Some(head)) = (&self.phase, self.durable_head()) else { return 0 };
         let covered = self.memory.keys.folded().map_or(0, |seq| seq.0 + 1);
-        (durable.head.seq.0 + 1).saturating_sub(covered)
+        (head.seq.0 + 1).saturating_sub(covered)
     }
 
     pub(super) fn report_unfolded(&mut self, now: u64) {
@@ -67,14 +67,16 @@ impl TopicActor {
 
     /// Brings the surface forward, in the background.
     pub(super) fn fold(&mut self, ctx: &mut Context<Self>) {
-        let (Phase::Writing(writing), Some(durable)) = (&self.phase, self.durable) else { return };
+        let (Phase::Writing(writing), Some(head)) = (&self.phase, self.durable_head()) else {
+            return;
+        };
         let folded = self.memory.keys.folded();
-        if !matches!(self.folding, Folding::No) || folded >= Some(durable.head.seq) {
+        if !matches!(self.folding, Folding::No) || folded >= Some(head.seq) {
             return;
         }
         if self.fold_first > folded {
             // Which keys were touched is not remembered.
-            return self.fold_to(durable.head.seq, None, ctx);
+            return self.fold_to(head.seq, None, ctx);
         }
         let invalidating = |flight: &Flight| !flight.batch.invalidations.is_empty();
         if let Some(head) = writing.planner.head()
@@ -87,7 +89,7 @@ impl TopicActor {
 
     /// What is remembered of keys is as of the planned head: it has to be durable first.
     pub(super) fn fold_planned(&mut self, ctx: &mut Context<Self>) {
-        let durable = self.durable.map(|durable| durable.head.seq);
+        let durable = self.durable_head().map(|head| head.seq);
         match std::mem::replace(&mut self.folding, Folding::No) {
             Folding::Planned(to, touched) if durable >= Some(to) => {
                 self.fold_to(to, Some(touched), ctx);

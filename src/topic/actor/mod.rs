@@ -35,7 +35,7 @@ use super::recovery::{Durable, ask};
 use super::registry::Registry;
 use super::settings::Settings;
 use crate::backoff::Backoff;
-use crate::domain::{Planner, Seq, TopicId, TopicName};
+use crate::domain::{Head, Planner, Seq, TopicId, TopicName};
 use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
 use folding::Folding;
@@ -209,6 +209,11 @@ impl TopicActor {
         }
     }
 
+    /// The newest event that is known to be durable.
+    fn durable_head(&self) -> Head {
+        self.durable.as_ref().map(|durable| durable.head)
+    }
+
     fn pump_soon(&mut self, ctx: &mut Context<Self>) {
         if !self.pump_pending {
             self.pump_pending = true;
@@ -252,7 +257,7 @@ impl TopicActor {
         let full = self.memory.keys.is_over()
             || self.unfolded() > self.settings.unfolded_events_max as u64;
         let folded = self.memory.keys.folded();
-        let behind = self.durable.map(|d| d.head.seq) > folded;
+        let behind = self.durable_head().map(|head| head.seq) > folded;
         if self.fold_first > folded || full && behind {
             self.held.get_or_insert_with(Instant::now);
             self.fold(ctx);
@@ -396,7 +401,7 @@ impl TopicActor {
             self.progress = Instant::now();
             self.taken_in_vain = false;
             self.backoff = Backoff::default();
-            self.durable = flight.durable().or(self.durable);
+            self.durable = flight.durable().or_else(|| self.durable.take());
             let batch = &flight.batch;
             self.commits.committed(&self.topic, batch);
             self.memory.batch_durable(batch, self.in_flight.is_empty());

@@ -24,7 +24,7 @@ impl TopicActor {
         let taking = take(
             Arc::clone(&self.store),
             self.topic.clone(),
-            self.durable,
+            self.durable.clone(),
             unresolved,
             self.settings.write_timeout,
         );
@@ -62,7 +62,8 @@ impl TopicActor {
         // batches that were on their way is told without waiting for a fold.
         self.fold_first = opened.head.map(|head| head.seq);
         let (id, epoch) = (opened.topic, opened.epoch);
-        self.durable = opened.head.map(|head| Durable { head, root: opened.frontier.root() });
+        let tree = &opened.frontier;
+        self.durable = opened.head.map(|head| Durable { head, frontier: tree.clone() });
         let planner = Planner::new(id, epoch, opened.head, opened.frontier);
         self.phase = Phase::Writing(Writing { id, planner, looking_up: false });
         if !std::mem::replace(&mut self.taken_in_vain, true) {
