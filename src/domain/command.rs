@@ -21,6 +21,17 @@ pub enum Command {
     Register(ProducerLine),
 }
 
+impl Command {
+    /// How many events it asks to be written.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        match self {
+            Self::Write(write) => write.events.len(),
+            Self::Invalidate(_) | Self::Register(_) => 0,
+        }
+    }
+}
+
 /// One transaction to be written: its events, at least one, and its conditions.
 #[derive(Clone, Debug)]
 pub struct Write {

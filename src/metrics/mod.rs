@@ -189,8 +189,9 @@ pub fn dequeued(events: usize, bytes: usize) {
     HANDLES.queue_bytes.decrement(bytes as f64);
 }
 
-/// A batch was decided.
-pub fn decided(took: Duration) {
+/// A batch was decided, and in it so many events compared with the states of their keys.
+pub fn decided(events: usize, took: Duration) {
+    HANDLES.keys_decided.increment(events as u64);
     HANDLES.decide_duration.record(took.as_secs_f64());
 }
 
@@ -249,11 +250,6 @@ pub fn actor_retired() {
 /// A topic actor was found dead.
 pub fn actor_lost() {
     counter!("tidelog_topic_actors_lost_total").increment(1);
-}
-
-/// Events were compared with the states of their keys.
-pub fn keys_decided(count: usize) {
-    HANDLES.keys_decided.increment(count as u64);
 }
 
 /// The store was asked for the states of keys.

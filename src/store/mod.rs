@@ -93,6 +93,24 @@ pub struct Wanted {
     pub marks: Vec<Seq>,
 }
 
+impl Wanted {
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.is_of_keys()
+    }
+
+    /// Whether nothing is wanted but the states of keys.
+    #[must_use]
+    pub fn is_of_keys(&self) -> bool {
+        self.targets.is_empty()
+            && self.idempotency.is_empty()
+            && self.producers.is_empty()
+            && self.replays.is_empty()
+            && self.marks.is_empty()
+    }
+}
+
 /// Lines of a producer's stream: `count` of them from `first` on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lines {

@@ -41,8 +41,9 @@ pub(super) struct Memory {
 pub(super) enum Gathered {
     /// Plan this many commands.
     Plan(usize),
-    /// Look this up, then gather again.
-    LookUp(Wanted),
+    /// Look this up, then gather again. So many commands before the first that needs it can be
+    /// planned without it.
+    LookUp(Wanted, usize),
     /// Wait until nothing is in flight, then gather again.
     Wait,
 }
@@ -78,7 +79,11 @@ impl Memory {
                 gathering.count += 1;
                 continue;
             };
-            if !gathering.take(command) {
+            let (before, more) = (gathering.count, gathering.take(command));
+            if gathering.ready.is_none() && !gathering.wanted.is_empty() {
+                gathering.ready = Some(before);
+            }
+            if !more {
                 break;
             }
         }
@@ -161,6 +166,8 @@ struct Gathering<'a> {
     count: usize,
     events: usize,
     bytes: usize,
+    /// How many commands come before the first for which something has to be looked up.
+    ready: Option<usize>,
     /// How far this batch brings producers.
     lines: HashMap<ProducerId, u64>,
     /// The batch is full, but keys behind it may still be looked up with the others.
@@ -181,6 +188,7 @@ impl<'a> Gathering<'a> {
             count: 0,
             events: 0,
             bytes: 0,
+            ready: None,
             lines: HashMap::new(),
             ahead: false,
             barred: false,
@@ -303,17 +311,10 @@ impl<'a> Gathering<'a> {
         if self.barred {
             return Gathered::Wait;
         }
-        let Wanted { keys, targets, idempotency, producers, replays, .. } = &self.wanted;
-        let nothing = keys.is_empty()
-            && targets.is_empty()
-            && idempotency.is_empty()
-            && producers.is_empty()
-            && replays.is_empty();
-        if nothing {
-            metrics::keys_decided(self.events);
-            return Gathered::Plan(self.count);
-        }
-        metrics::keys_looked_up(keys.len());
-        Gathered::LookUp(self.wanted)
+        let Some(ready) = self.ready else { return Gathered::Plan(self.count) };
+        metrics::keys_looked_up(self.wanted.keys.len());
+        // What else is looked up for a batch is forgotten with the next that is planned.
+        let ready = if self.wanted.is_of_keys() { ready } else { 0 };
+        Gathered::LookUp(self.wanted, ready)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::join_all;
 use tidelog::domain::{Command, Precondition, Rejection, Seq, TopicName, Write};
-use tidelog::topic::{Settings, Topics, WriteError};
+use tidelog::topic::{Outcome, Settings, Topics, WriteError};
 
 use crate::support::*;
 
@@ -59,6 +59,29 @@ async fn batches_form_while_earlier_ones_are_in_flight_and_never_more_than_allow
     store.let_through(usize::MAX >> 4);
     assert!(join_all(waiting).await.into_iter().all(|outcome| outcome.is_ok()));
     assert_eq!(*store.appended.lock(), [1, 1, 98]);
+}
+
+#[actix_rt::test]
+async fn what_is_known_does_not_wait_for_what_has_to_be_looked_up_behind_it() {
+    let (store, topics) = warm(Settings::default()).await;
+    let topics_of_another = Topics::new(Arc::clone(&store) as _, Settings::default());
+    drop(topics);
+    let mut session = topics_of_another.session(&topic()).unwrap();
+    // From here on this key is known, and what other keys there are is not.
+    assert!(session.submit(vec![write("k", "1")]).await.unwrap().await.failure.is_none());
+
+    let looking_up = store.looking_up.lock().await;
+    let known = session.submit(vec![write("k", "2")]).await.unwrap();
+    let mut unknown = Box::pin(session.submit(vec![write("new", "1")]).await.unwrap());
+    let known = tokio::time::timeout(Duration::from_secs(60), known).await;
+    let known = known.expect("it waits for nothing");
+    assert_eq!(known.failure, None);
+    assert!((&mut unknown).now_or_never().is_none(), "it is still looked up");
+    drop(looking_up);
+    let unknown = unknown.await;
+    assert_eq!(unknown.failure, None);
+    let seq = |outcome: &Outcome| outcome.receipts[0].acks[0].version.seq.0;
+    assert_eq!(seq(&unknown), seq(&known) + 1);
 }
 
 #[actix_rt::test]

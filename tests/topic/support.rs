@@ -60,6 +60,8 @@ pub struct FaultyStore {
     pub forgetful: Mutex<bool>,
     pub lookups: AtomicUsize,
     pub keys_looked_up: AtomicUsize,
+    /// Look-ups wait while this is locked.
+    pub looking_up: tokio::sync::Mutex<()>,
     /// How many pages of keys were asked for.
     pub pages: AtomicUsize,
     /// Pages of keys wait while this is locked.
@@ -96,6 +98,7 @@ impl FaultyStore {
             forgetful: Mutex::default(),
             lookups: AtomicUsize::new(0),
             keys_looked_up: AtomicUsize::new(0),
+            looking_up: tokio::sync::Mutex::default(),
             pages: AtomicUsize::new(0),
             reading: tokio::sync::Mutex::default(),
             folds: AtomicUsize::new(0),
@@ -252,6 +255,7 @@ impl EventSourceWriter for FaultyStore {
         self.call()?;
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.keys_looked_up.fetch_add(wanted.keys.len(), Ordering::SeqCst);
+        let _turn = self.looking_up.lock().await;
         let mut facts = self.inner().facts(topic, wanted).await?;
         if *self.forgetful.lock() {
             facts.replays.iter_mut().for_each(Vec::clear);

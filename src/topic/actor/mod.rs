@@ -236,11 +236,13 @@ impl TopicActor {
             let idle = self.in_flight.is_empty();
             match self.memory.gather(self.queue.unplanned(), idle, &self.settings) {
                 Gathered::Wait => return,
-                Gathered::LookUp(wanted) => return self.look_up(wanted, ctx),
-                Gathered::Plan(count) => {
-                    let count = if self.one_by_one > 0 { 1 } else { count };
-                    self.plan(count, oldest, ctx);
+                Gathered::LookUp(wanted, ready) => {
+                    if idle && ready > 0 {
+                        self.plan(ready, oldest, ctx); // The store has nothing else to do.
+                    }
+                    return self.look_up(wanted, ctx);
                 }
+                Gathered::Plan(count) => self.plan(count, oldest, ctx),
             }
         }
     }
@@ -317,15 +319,18 @@ impl TopicActor {
         self.pump(ctx);
     }
 
-    /// Decides `count` commands and sends the batch that they make.
+    /// Decides `count` commands, or one where a culprit is looked for, and sends the batch that they
+    /// make.
     fn plan(&mut self, count: usize, oldest: Instant, ctx: &mut Context<Self>) {
         let Phase::Writing(Writing { planner, .. }) = &mut self.phase else { return };
         let memory = &mut self.memory;
+        let count = if self.one_by_one > 0 { 1 } else { count };
         let began = Instant::now();
         let mut batch = planner.begin(now());
-        let (mut duplicates, mut replayed) = (0, 0);
+        let (mut events, mut duplicates, mut replayed) = (0, 0, 0);
         for _ in 0..count {
             self.queue.plan(|command| {
+                events += command.events();
                 let records = batch.idempotency.len();
                 let receipt = planner.decide(command, memory, &mut batch);
                 if let Some(record) = batch.idempotency.get(records) {
@@ -338,7 +343,7 @@ impl TopicActor {
             });
         }
         planner.seal(&mut batch);
-        metrics::decided(began.elapsed());
+        metrics::decided(events, began.elapsed());
         memory.batch_planned();
         // Not earlier: what was looked up for a batch would have to be looked up again.
         memory.keys.sweep();
