@@ -1,5 +1,5 @@
 //! What is known of the keys that an actor does not remember: whether one of them was ever
-//! written. Bloom filters, each four times as large as the one before, so that they fit topics of
+//! written. Bloom filters, each for four times as many keys as the one before, so that they fit topics of
 //! any size. No key that was added is ever denied.
 //!
 //! They are complete where the actor has seen the topic from its first event. Elsewhere they are
@@ -22,9 +22,10 @@ const GROWTH: u32 = 2;
 /// Keys of a filter that is small: all that are together take a few MiB.
 const SMALL: usize = 1 << 20;
 /// How often a key that was not added is taken for one that was: in each small filter, 24 bits a key,
-/// and in each of the others, 16 bits a key. Such a key is looked up, and holds up all behind it.
+/// and in each of the others, 12 bits a key, so that two topics of 22 million keys have room for
+/// theirs. Such a key is looked up, and holds up all behind it.
 const FALSE_POSITIVES: f64 = 0.000_01;
-const FALSE_POSITIVES_LARGE: f64 = 0.000_5;
+const FALSE_POSITIVES_LARGE: f64 = 0.002_5;
 
 /// Look-ups that found nothing after which filters are worth being filled, besides one for every
 /// [`EVENTS_A_MISS`] events of the topic: a look-up costs as much as reading some keys.

@@ -313,7 +313,7 @@ impl<'a> Gathering<'a> {
         }
         let Some(ready) = self.ready else { return Gathered::Plan(self.count) };
         metrics::keys_looked_up(self.wanted.keys.len());
-        // What else is looked up for a batch is forgotten with the next that is planned.
+        // What is looked up of transactions and lines is of use only while nothing is in flight.
         let ready = if self.wanted.is_of_keys() { ready } else { 0 };
         Gathered::LookUp(self.wanted, ready)
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::domain::{BatchMark, Frontier, Seq, TopicId, TopicName, Version};
 use crate::store::{Cause, EventSourceWriter, Facts, Opened, StoreError, Wanted};
 
-/// The newest event that is known to be durable, and the tree up to it: its root takes some twenty
+/// The newest event that is known to be durable, and the tree up to it: its root takes some ten
 /// hashes, and is needed only where a store is suspected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Durable {

@@ -1,5 +1,6 @@
--- One batch with nothing in it but events with JSON data: nearly all that is written. The guard moves
--- the topic if its epoch and head are as planned; only then do the events go in.
+-- One batch with nothing in it but events with JSON data: nearly all that is written, but for events
+-- that come alone (append_single.sql). The guard moves the topic if its epoch and head are as planned;
+-- only then do the events go in.
 --
 -- Nine arrays fewer make the statement a sixth cheaper. So what is the same for all events comes
 -- once, the seqs are counted, and an array ends with its last value that says something: what

@@ -40,6 +40,8 @@ use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
 use folding::Folding;
 
+/// A commit costs about as much as writing so many events.
+const COMMIT_COSTS: usize = 50;
 /// Most small batches in flight: the one that the store works on and the one that it finds next.
 const SMALL_IN_FLIGHT: usize = 2;
 
@@ -237,7 +239,7 @@ impl TopicActor {
             match self.memory.gather(self.queue.unplanned(), idle, &self.settings) {
                 Gathered::Wait => return,
                 Gathered::LookUp(wanted, ready) => {
-                    if idle && ready > 0 {
+                    if idle && ready >= COMMIT_COSTS {
                         self.plan(ready, oldest, ctx); // The store has nothing else to do.
                     }
                     return self.look_up(wanted, ctx);
@@ -272,8 +274,8 @@ impl TopicActor {
     }
 
     /// Whether what waits should go now. A small batch waits, and grows, while one as large is in
-    /// flight: otherwise producers that wait for their acks would fall into ever smaller groups, and
-    /// each commit costs as much as writing fifty events.
+    /// flight: otherwise producers that wait for their acks would fall into ever smaller groups, each with
+    /// a commit of its own.
     fn is_worth_a_commit(&self) -> bool {
         let in_flight: usize = self.in_flight.iter().map(|flight| flight.commands).sum();
         let large = self.settings.batch_events_max / 4;
