@@ -97,13 +97,8 @@ impl Wanted {
     /// Whether nothing is wanted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.is_of_keys()
-    }
-
-    /// Whether nothing is wanted but the states of keys.
-    #[must_use]
-    pub fn is_of_keys(&self) -> bool {
-        self.targets.is_empty()
+        self.keys.is_empty()
+            && self.targets.is_empty()
             && self.idempotency.is_empty()
             && self.producers.is_empty()
             && self.replays.is_empty()

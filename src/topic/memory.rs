@@ -314,7 +314,8 @@ impl<'a> Gathering<'a> {
         let Some(ready) = self.ready else { return Gathered::Plan(self.count) };
         metrics::keys_looked_up(self.wanted.keys.len());
         // What is looked up of transactions and lines is of use only while nothing is in flight.
-        let ready = if self.wanted.is_of_keys() { ready } else { 0 };
+        let idle_needed = !self.wanted.targets.is_empty() || !self.wanted.replays.is_empty();
+        let ready = if idle_needed { 0 } else { ready };
         Gathered::LookUp(self.wanted, ready)
     }
 }

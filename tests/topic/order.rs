@@ -87,6 +87,26 @@ async fn what_is_known_does_not_wait_for_what_has_to_be_looked_up_behind_it() {
 }
 
 #[actix_rt::test]
+async fn who_has_waited_for_one_look_up_does_not_wait_for_those_of_others() {
+    let (store, topics) = warm(Settings::default()).await;
+    let mut session = topics.session(&topic()).unwrap();
+    let first_look_up = store.looking_up.lock().await;
+    let lookups = store.lookups.load(Ordering::SeqCst);
+    let first = session.submit(vec![named("first", "k", "1")]).await.unwrap();
+    while store.lookups.load(Ordering::SeqCst) == lookups {
+        tokio::task::yield_now().await;
+    }
+    let mut second = Box::pin(session.submit(vec![named("second", "k", "2")]).await.unwrap());
+    drop(first_look_up);
+    let second_look_up = store.looking_up.lock().await;
+    let first = tokio::time::timeout(Duration::from_secs(60), first).await;
+    assert_eq!(first.expect("it is looked up").failure, None);
+    assert!((&mut second).now_or_never().is_none(), "it is still looked up");
+    drop(second_look_up);
+    assert_eq!(second.await.failure, None);
+}
+
+#[actix_rt::test]
 async fn nothing_is_told_before_what_it_was_decided_on_is_durable() {
     let (store, topics) = warm(Settings::default()).await;
     store.hold();

@@ -6,13 +6,15 @@
 //! begins, and results of earlier lives are ignored.
 //!
 //! Here: the way from the mailbox to the store and back. How the topic is taken is in `taking.rs`,
-//! how its surface is brought forward in `folding.rs`, how it learns which keys there are in
-//! `filling.rs`, when the actor gives up or ends in `timer.rs`.
+//! how a batch's needs are looked up in `looking_up.rs`, how the surface is brought forward in
+//! `folding.rs`, how the actor learns which keys there are in `filling.rs`, when it gives up or ends
+//! in `timer.rs`.
 //!
 //! Invariant: batches are only planned in the phase `Writing`, on the planned head of this life.
 
 mod filling;
 mod folding;
+mod looking_up;
 mod taking;
 mod timer;
 
@@ -31,17 +33,16 @@ use super::memory::{Gathered, Memory};
 use super::now;
 use super::outcome::WriteError;
 use super::queue::{Queue, Submission};
-use super::recovery::{Durable, ask};
+use super::recovery::Durable;
 use super::registry::Registry;
 use super::settings::Settings;
 use crate::backoff::Backoff;
 use crate::domain::{Head, Planner, Seq, TopicId, TopicName};
 use crate::metrics;
-use crate::store::{AppendError, EventSourceWriter, StoreError, Wanted};
+use crate::store::{AppendError, EventSourceWriter, StoreError};
 use folding::Folding;
+use looking_up::LookUp;
 
-/// A commit costs about as much as writing so many events.
-const COMMIT_COSTS: usize = 50;
 /// Most small batches in flight: the one that the store works on and the one that it finds next.
 const SMALL_IN_FLIGHT: usize = 2;
 
@@ -74,8 +75,7 @@ enum Phase {
 struct Writing {
     id: TopicId,
     planner: Planner,
-    /// What the next batch needs is being looked up.
-    looking_up: bool,
+    look_up: LookUp,
 }
 
 /// See the module.
@@ -229,7 +229,7 @@ impl TopicActor {
             match &self.phase {
                 Phase::Idle => return self.take(Duration::ZERO, ctx),
                 Phase::Taking => return,
-                Phase::Writing(writing) if writing.looking_up => return,
+                Phase::Writing(writing) if writing.look_up == LookUp::Running => return,
                 Phase::Writing(_) => {}
             }
             if !self.may_plan(ctx) {
@@ -239,7 +239,7 @@ impl TopicActor {
             match self.memory.gather(self.queue.unplanned(), idle, &self.settings) {
                 Gathered::Wait => return,
                 Gathered::LookUp(wanted, ready) => {
-                    if idle && ready >= COMMIT_COSTS {
+                    if idle && self.is_worth_going_ahead(ready) {
                         self.plan(ready, oldest, ctx); // The store has nothing else to do.
                     }
                     return self.look_up(wanted, ctx);
@@ -284,47 +284,11 @@ impl TopicActor {
         in_flight == 0 || self.queue.has_unplanned(enough)
     }
 
-    fn look_up(&mut self, wanted: Wanted, ctx: &mut Context<Self>) {
-        let Phase::Writing(writing) = &mut self.phase else { return };
-        writing.looking_up = true;
-        let (store, id) = (Arc::clone(&self.store), writing.id);
-        let (life, began, timeout) = (self.life, Instant::now(), self.settings.write_timeout);
-        let facts = async move { ask(&*store, id, wanted, timeout).await };
-        ctx.spawn(facts.into_actor(self).map(move |facts, actor, ctx| {
-            if actor.life != life {
-                return;
-            }
-            metrics::facts_found(began.elapsed());
-            match facts {
-                Ok((wanted, facts)) => {
-                    actor.memory.learn(wanted, facts);
-                    actor.fill_filters(ctx);
-                    actor.looked_up(ctx);
-                }
-                Err(error) => {
-                    actor.store_failed("look-up", &error);
-                    let pause = actor.backoff.pause();
-                    ctx.run_later(pause, move |actor, ctx| {
-                        if actor.life == life {
-                            actor.looked_up(ctx);
-                        }
-                    });
-                }
-            }
-        }));
-    }
-
-    fn looked_up(&mut self, ctx: &mut Context<Self>) {
-        if let Phase::Writing(writing) = &mut self.phase {
-            writing.looking_up = false;
-        }
-        self.pump(ctx);
-    }
-
     /// Decides `count` commands, or one where a culprit is looked for, and sends the batch that they
     /// make.
     fn plan(&mut self, count: usize, oldest: Instant, ctx: &mut Context<Self>) {
-        let Phase::Writing(Writing { planner, .. }) = &mut self.phase else { return };
+        let Phase::Writing(Writing { planner, look_up, .. }) = &mut self.phase else { return };
+        *look_up = LookUp::No;
         let memory = &mut self.memory;
         let count = if self.one_by_one > 0 { 1 } else { count };
         let began = Instant::now();

@@ -9,6 +9,7 @@ use super::super::flight::Flight;
 use super::super::outcome::WriteError;
 use super::super::recovery::{Durable, Taken, take};
 use super::folding::Folding;
+use super::looking_up::LookUp;
 use super::{Phase, TopicActor, Writing};
 use crate::domain::Planner;
 use crate::metrics;
@@ -65,7 +66,7 @@ impl TopicActor {
         let tree = &opened.frontier;
         self.durable = opened.head.map(|head| Durable { head, frontier: tree.clone() });
         let planner = Planner::new(id, epoch, opened.head, opened.frontier);
-        self.phase = Phase::Writing(Writing { id, planner, looking_up: false });
+        self.phase = Phase::Writing(Writing { id, planner, look_up: LookUp::No });
         if !std::mem::replace(&mut self.taken_in_vain, true) {
             self.progress = Instant::now();
         }
