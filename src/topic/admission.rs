@@ -38,12 +38,9 @@ impl Weight {
     pub(super) fn of(commands: &[Command]) -> Self {
         let mut weight = Self { events: 0, bytes: 0 };
         for command in commands {
-            match command {
-                Command::Write(write) => {
-                    weight.events += write.events.len();
-                    weight.bytes += write.events.iter().map(Content::footprint).sum::<usize>();
-                }
-                Command::Invalidate(_) | Command::Register(_) => weight.events += 1,
+            weight.events += command.events().max(1);
+            if let Command::Write(write) = command {
+                weight.bytes += write.events.iter().map(Content::footprint).sum::<usize>();
             }
         }
         weight

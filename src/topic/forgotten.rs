@@ -1,6 +1,6 @@
 //! What is known of the keys that an actor does not remember: whether one of them was ever
-//! written. Bloom filters, each for four times as many keys as the one before, so that they fit topics of
-//! any size. No key that was added is ever denied.
+//! written. Bloom filters, each for four times as many keys as the one before, so that they fit
+//! topics of any size. No key that was added is ever denied.
 //!
 //! They are complete where the actor has seen the topic from its first event. Elsewhere they are
 //! filled from the store in the background, once enough look-ups have found nothing; what is

@@ -75,15 +75,14 @@ impl Memory {
     ) -> Gathered {
         let mut gathering = Gathering::new(self, idle, settings);
         for next in commands {
+            if gathering.wanted.is_empty() {
+                gathering.ready = gathering.count;
+            }
             let Next::Decide(command) = next else {
                 gathering.count += 1;
                 continue;
             };
-            let (before, more) = (gathering.count, gathering.take(command));
-            if gathering.ready.is_none() && !gathering.wanted.is_empty() {
-                gathering.ready = Some(before);
-            }
-            if !more {
+            if !gathering.take(command) {
                 break;
             }
         }
@@ -167,15 +166,13 @@ struct Gathering<'a> {
     events: usize,
     bytes: usize,
     /// How many commands come before the first for which something has to be looked up.
-    ready: Option<usize>,
+    ready: usize,
     /// How far this batch brings producers.
     lines: HashMap<ProducerId, u64>,
     /// The batch is full, but keys behind it may still be looked up with the others.
     ahead: bool,
     /// The batch may not hold the next command, and nothing may be looked up for it.
     barred: bool,
-    /// A key of the batch itself has to be looked up.
-    needed: bool,
 }
 
 impl<'a> Gathering<'a> {
@@ -188,11 +185,10 @@ impl<'a> Gathering<'a> {
             count: 0,
             events: 0,
             bytes: 0,
-            ready: None,
+            ready: 0,
             lines: HashMap::new(),
             ahead: false,
             barred: false,
-            needed: false,
         }
     }
 
@@ -220,7 +216,8 @@ impl<'a> Gathering<'a> {
         let fits =
             self.events + write.events.len() <= events_max && self.bytes + bytes <= bytes_max;
         self.ahead |= self.count > 0 && !fits;
-        if self.ahead && (!self.needed || self.events >= events_max * LOOK_AHEAD) {
+        // Only with keys of the batch itself.
+        if self.ahead && (self.wanted.keys.is_empty() || self.events >= events_max * LOOK_AHEAD) {
             return false;
         }
         if !self.ahead {
@@ -236,7 +233,6 @@ impl<'a> Gathering<'a> {
         for event in &write.events {
             if !self.memory.keys.knows(&event.key) {
                 self.wanted.keys.push(event.key.clone());
-                self.needed |= !self.ahead;
             }
         }
         true
@@ -311,11 +307,13 @@ impl<'a> Gathering<'a> {
         if self.barred {
             return Gathered::Wait;
         }
-        let Some(ready) = self.ready else { return Gathered::Plan(self.count) };
+        if self.wanted.is_empty() {
+            return Gathered::Plan(self.count);
+        }
         metrics::keys_looked_up(self.wanted.keys.len());
         // What is looked up of transactions and lines is of use only while nothing is in flight.
         let idle_needed = !self.wanted.targets.is_empty() || !self.wanted.replays.is_empty();
-        let ready = if idle_needed { 0 } else { ready };
+        let ready = if idle_needed { 0 } else { self.ready };
         Gathered::LookUp(self.wanted, ready)
     }
 }

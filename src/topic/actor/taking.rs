@@ -63,8 +63,7 @@ impl TopicActor {
         // batches that were on their way is told without waiting for a fold.
         self.fold_first = opened.head.map(|head| head.seq);
         let (id, epoch) = (opened.topic, opened.epoch);
-        let tree = &opened.frontier;
-        self.durable = opened.head.map(|head| Durable { head, frontier: tree.clone() });
+        self.durable = opened.head.map(|head| Durable { head, frontier: opened.frontier.clone() });
         let planner = Planner::new(id, epoch, opened.head, opened.frontier);
         self.phase = Phase::Writing(Writing { id, planner, look_up: LookUp::No });
         if !std::mem::replace(&mut self.taken_in_vain, true) {
