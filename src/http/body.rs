@@ -6,9 +6,11 @@
 //! one that ended.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -154,6 +156,10 @@ impl Body {
             }
             Ok(body.freeze())
         };
+        tokio::pin!(reading);
+        if let Some(body) = came_along(reading.as_mut()).await {
+            return body;
+        }
         let in_time = tokio::time::timeout(timeout, reading);
         match app.draining.run_until_cancelled(in_time).await {
             Some(Ok(body)) => body,
@@ -161,6 +167,23 @@ impl Body {
             None => Err(shutting_down()),
         }
     }
+}
+
+/// The outcome of reading a body that came along with its head, which needs no timer. The framework calls
+/// the handler before it takes in the rest of what came, and polls it again at once: so whoever
+/// finds nothing looks a second time.
+async fn came_along<T>(mut reading: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut looked = false;
+    poll_fn(|context| match reading.as_mut().poll(context) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending if looked => Poll::Ready(None),
+        Poll::Pending => {
+            looked = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 async fn inflate(

@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::parameters::{EventRow, Events, Head, Heads, Marks, Parameter, Places, Records, Shared};
@@ -19,6 +20,9 @@ const SINGLE: &str = include_str!("../../../sql/postgres/queries/append_single.s
 const ONE: &str = include_str!("../../../sql/postgres/queries/append_one.sql");
 const MANY: &str = include_str!("../../../sql/postgres/queries/append_many.sql");
 const FULL: &str = include_str!("../../../sql/postgres/queries/append_full.sql");
+
+/// A set of topics, looked into for every batch.
+pub(super) type TopicIds = HashSet<TopicId, RandomState>;
 
 /// All forms, prepared on one connection.
 #[derive(Clone)]
@@ -42,7 +46,7 @@ impl Append {
         self,
         client: Arc<Client>,
         batches: Vec<Arc<Batch>>,
-    ) -> Result<HashSet<TopicId>, Error> {
+    ) -> Result<TopicIds, Error> {
         let plain = batches.iter().all(|batch| is_plain(batch));
         let rows = match batches.as_slice() {
             [batch] if plain => {

@@ -13,7 +13,7 @@
 //! 3. A lane's patience has an end: what is not sent by then is refused, what is not answered by
 //!    then is given up together with its connection.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,10 +27,10 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_postgres::Client;
 
 use super::super::{AppendError, Cause, StoreError};
-use super::append::Append;
+use super::append::{Append, TopicIds};
 use super::error::{Verdict, judge, store_error};
 use super::session::{Connector, Session};
-use crate::domain::{Batch, TopicId};
+use crate::domain::Batch;
 use crate::metrics;
 
 /// Statements under way at once: one that is being worked on and one that is ready.
@@ -104,7 +104,7 @@ impl Drop for Link {
 /// A statement under way.
 struct Flight {
     jobs: Vec<Job>,
-    verdict: BoxFuture<'static, Result<HashSet<TopicId>, Verdict>>,
+    verdict: BoxFuture<'static, Result<TopicIds, Verdict>>,
 }
 
 /// Why a connection is not used any more.
@@ -129,7 +129,7 @@ pub(super) struct Lane {
     /// Not written, and to be tried again alone.
     again: Vec<Job>,
     /// Topics of `again`.
-    suspects: HashSet<TopicId>,
+    suspects: TopicIds,
 }
 
 impl Lane {
@@ -150,7 +150,7 @@ impl Lane {
             waiting: VecDeque::new(),
             flights: VecDeque::new(),
             again: Vec::new(),
-            suspects: HashSet::new(),
+            suspects: TopicIds::default(),
         }
     }
 
@@ -295,7 +295,7 @@ impl Lane {
     /// What goes into the next statement: in order, one batch of a topic.
     fn next_group(&mut self) -> Option<Vec<Job>> {
         let (mut events, mut bytes) = (0, 0);
-        let mut topics = HashSet::new();
+        let mut topics = TopicIds::default();
         let mut group: Vec<Job> = Vec::new();
         let mut left = VecDeque::new();
         while let Some(job) = self.waiting.pop_front() {
@@ -340,7 +340,7 @@ impl Lane {
     }
 
     /// The oldest statement under way has its answer.
-    fn settle(&mut self, answer: Result<HashSet<TopicId>, Verdict>) -> Result<(), End> {
+    fn settle(&mut self, answer: Result<TopicIds, Verdict>) -> Result<(), End> {
         let flight = self.flights.pop_front().expect("an answer is to a statement");
         match answer {
             Ok(moved) => {
