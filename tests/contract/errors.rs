@@ -1,24 +1,16 @@
-//! Every row of the contract's table of errors.
+//! Every row of the contract's table of errors that a request itself brings about. Those that a store brings
+//! about are in `broken_stores.rs`.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::future::BoxFuture;
 use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use tidelog::config::{Access, Config, Token, TopicPattern};
-use tidelog::domain::{
-    Batch, ConsumerName, Key, Move, Moved, Revision, Seq, Timestamp, TopicId, TopicName,
-};
-use tidelog::store::{
-    AppendError, Cause, EventSourceWriter, Facts, MoveError, Opened, StoreError, Touched, Wanted,
-};
 
 use crate::support::*;
 
@@ -40,10 +32,6 @@ on_every_backend!(
     a_service_that_only_reads,
     a_service_that_is_shutting_down,
     clients_that_are_too_slow,
-    a_store_that_is_lost_while_committing_leaves_the_outcome_unknown,
-    a_store_that_is_away_or_read_only_is_told_as_such_without_its_words,
-    a_consumer_that_is_not_moved_is_told_what_is_certain,
-    a_full_queue_is_told_as_such,
 );
 
 async fn malformed_requests(backend: &Backend) {
@@ -387,155 +375,6 @@ async fn clients_that_are_too_slow(backend: &Backend) {
     assert!(answer.contains("\"code\":\"request-timeout\""), "{answer}");
     assert!(answer.contains("\"complete\":false"), "{answer}");
     problem(server.get("/v1/topics/t"), expect(404, "topic-not-found")).await;
-}
-
-/// A store that does not do what it should.
-#[derive(Clone, Copy, PartialEq)]
-enum Broken {
-    /// Appends are never answered.
-    Hangs,
-    /// It is not reachable.
-    Away,
-    /// It takes no writes.
-    ReadOnly,
-}
-
-struct BrokenStore(Broken, Arc<dyn EventSourceWriter>);
-
-impl BrokenStore {
-    async fn answers(&self) -> Result<(), StoreError> {
-        match self.0 {
-            Broken::Hangs => std::future::pending().await,
-            Broken::Away => Err(StoreError::Unavailable(Cause::new("SELECT secret"))),
-            Broken::ReadOnly => Err(StoreError::ReadOnly(Cause::new("SELECT secret"))),
-        }
-    }
-}
-
-#[async_trait]
-impl EventSourceWriter for BrokenStore {
-    async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
-        if self.0 != Broken::Hangs {
-            self.answers().await?;
-        }
-        self.1.open(topic).await
-    }
-
-    async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
-        self.1.facts(topic, wanted).await
-    }
-
-    async fn keys(
-        &self,
-        topic: TopicId,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Vec<Key>, StoreError> {
-        self.1.keys(topic, after, limit).await
-    }
-
-    fn append(&self, _: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
-        Box::pin(std::future::pending())
-    }
-
-    async fn fold(
-        &self,
-        topic: TopicId,
-        to: Seq,
-        touched: Option<Touched>,
-    ) -> Result<Seq, StoreError> {
-        self.1.fold(topic, to, touched).await
-    }
-
-    async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.1.expire(before).await
-    }
-
-    async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
-        self.answers().await.map_err(MoveError::NotMoved)?;
-        self.1.move_consumer(to).await
-    }
-
-    async fn forget_consumer(
-        &self,
-        topic: &TopicName,
-        name: &ConsumerName,
-        expected: Option<Revision>,
-    ) -> Result<bool, MoveError> {
-        self.answers().await.map_err(MoveError::NotMoved)?;
-        self.1.forget_consumer(topic, name, expected).await
-    }
-
-    async fn close(&self) {
-        self.1.close().await;
-    }
-}
-
-async fn broken(how: Broken, config: Config) -> Server {
-    let (writer, reader) = tidelog::server::open(&config).await.expect("it opens");
-    Server::on(config, (Arc::new(BrokenStore(how, writer)), reader)).await
-}
-
-fn impatient(backend: &Backend) -> Config {
-    Config { write_timeout: Duration::from_millis(200), ..backend.config() }
-}
-
-async fn a_store_that_is_lost_while_committing_leaves_the_outcome_unknown(backend: &Backend) {
-    let server = broken(Broken::Hangs, impatient(backend)).await;
-    problem(server.json(EVENTS, EVENT), expect(504, "outcome-unknown")).await;
-    let answer = server.lines(EVENTS, EVENT).send().await.expect("an answer");
-    let lines = lines_of(answer).await;
-    assert_eq!(lines[0]["error"]["code"], "outcome-unknown");
-    assert_eq!(lines[0]["error"]["committed"], "unknown");
-    assert_eq!(lines[1]["summary"]["complete"], false);
-}
-
-async fn a_store_that_is_away_or_read_only_is_told_as_such_without_its_words(backend: &Backend) {
-    let server = broken(Broken::Away, impatient(backend)).await;
-    let told = problem(server.json(EVENTS, EVENT), expect(503, "unavailable")).await;
-    assert!(!told.to_string().contains("SELECT"), "{told}");
-    drop(server);
-    let server = broken(Broken::ReadOnly, impatient(backend)).await;
-    let told = problem(server.json(EVENTS, EVENT), expect(503, "read-only")).await;
-    assert!(!told.to_string().contains("SELECT"), "{told}");
-}
-
-async fn a_consumer_that_is_not_moved_is_told_what_is_certain(backend: &Backend) {
-    const CONSUMER: &str = "/v1/topics/t/consumers/c";
-    if backend.url == "memory:" {
-        return; // The topic has to be there before the store breaks.
-    }
-    let server = Server::start(backend.config()).await;
-    server.write("t", "k", "1").await;
-    drop(server);
-    for (how, status, code) in [
-        (Broken::Hangs, 504, "outcome-unknown"),
-        (Broken::Away, 503, "unavailable"),
-        (Broken::ReadOnly, 503, "read-only"),
-    ] {
-        let server = broken(how, impatient(backend)).await;
-        let put = server.request(Method::PUT, CONSUMER).body("{\"seq\":0}");
-        let put = put.header("Content-Type", "application/json");
-        let told = problem(put, expect(status, code)).await;
-        assert!(!told.to_string().contains("SELECT"), "{told}");
-        problem(server.request(Method::DELETE, CONSUMER), expect(status, code)).await;
-        problem(server.get(CONSUMER), expect(404, "consumer-not-found")).await;
-    }
-}
-
-async fn a_full_queue_is_told_as_such(backend: &Backend) {
-    let config = Config {
-        topic_queue_events_max: 2,
-        write_timeout: Duration::from_secs(2),
-        ..impatient(backend)
-    };
-    let server = broken(Broken::Hangs, config).await;
-    let request = || server.json(EVENTS, EVENT).send();
-    let answers = futures::future::join_all((0..5).map(|_| request())).await;
-    let statuses: Vec<u16> =
-        answers.into_iter().map(|answer| answer.expect("an answer").status().as_u16()).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 3, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|status| **status == 504).count(), 2, "{statuses:?}");
 }
 
 #[tokio::test]

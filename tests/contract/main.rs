@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_days;
+mod broken_stores;
 mod consumers;
 mod errors;
 #[path = "../support/feed.rs"]
