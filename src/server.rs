@@ -19,6 +19,7 @@ use crate::config::{Config, StoreUrl};
 use crate::domain::Timestamp;
 use crate::http;
 use crate::http::app::{App, Limits};
+use crate::http::arriving::Arriving;
 use crate::http::auth::Guard;
 use crate::http::lags::Lags;
 use crate::http::problem::ErrorCode;
@@ -193,6 +194,7 @@ pub fn app(
         topics,
         reader,
         live,
+        arriving: Arriving::new(config.bodies_bytes_max),
         limits: Limits {
             event_bytes_max: config.event_bytes_max,
             transaction_events_max: config.transaction_events_max,

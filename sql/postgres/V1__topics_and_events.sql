@@ -9,15 +9,11 @@ CREATE TABLE topic (
     epoch bigint NOT NULL DEFAULT 0,
     head_seq bigint,
     head_transaction bigint,
-    frontier bytea NOT NULL DEFAULT '',
-    -- Nothing but room on the page, until the first append.
-    room text DEFAULT repeat(' ', 800)
+    frontier bytea NOT NULL DEFAULT ''
 )
--- Every append updates one row, and space on the row's page keeps these updates HOT. `room` sees to that:
--- few rows get onto a page, and then become small. A low fillfactor would do so too, but PostgreSQL
--- prunes a page whenever less is free on it than that says: at every look at it, for a sixth of the update.
--- Versions that nobody sees any more must not pile up.
-WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500);
+-- Every append updates one row: room on the page keeps these updates HOT, and versions that
+-- nobody sees any more must not pile up.
+WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500);
 -- At most 53 * 32 bytes that do not compress.
 ALTER TABLE topic ALTER COLUMN frontier SET STORAGE PLAIN;
 

@@ -23,7 +23,7 @@ macro_rules! at_most {
     };
 }
 
-fn pairs(config: &Config) -> [AtMost; 7] {
+fn pairs(config: &Config) -> [AtMost; 8] {
     [
         at_most!(
             config,
@@ -42,6 +42,12 @@ fn pairs(config: &Config) -> [AtMost; 7] {
             body_bytes_max,
             queue_bytes_max,
             "a larger transaction would never be admitted"
+        ),
+        at_most!(
+            config,
+            body_bytes_max,
+            bodies_bytes_max,
+            "a larger body would never be read to its end"
         ),
         at_most!(
             config,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::arriving::Arriving;
 use super::auth::Guard;
 use super::lags::Lags;
 use crate::live::Live;
@@ -41,6 +42,8 @@ pub struct App {
     pub live: Arc<Live>,
     /// Limits of requests.
     pub limits: Limits,
+    /// Memory for what is still arriving.
+    pub arriving: Arriving,
     /// Who may do what, and how often.
     pub guard: Guard,
     /// All writes are refused.

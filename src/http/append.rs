@@ -188,6 +188,7 @@ impl Intake {
             Err(Stop::Failed(problem)) => Chunk::Failed(Box::new(problem)),
             Err(Stop::Gone) => return,
         };
+        let unread = lines.into_body();
         self.unread = None;
         // What came before a bad line is written.
         let end = match self.submit().await {
@@ -200,7 +201,7 @@ impl Intake {
         // connection gently. A body that is dropped would be closed on, and the reset that follows
         // takes acks with it that the client has not read yet.
         self.chunks.closed().await;
-        drop(lines);
+        drop(unread);
     }
 
     async fn take_all(&mut self, lines: &mut Lines) -> Result<(), Stop> {

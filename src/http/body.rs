@@ -23,6 +23,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _
 use tokio_util::io::StreamReader;
 
 use super::app::{App, Limits};
+use super::arriving::Room;
 use super::problem::{ErrorCode, Problem};
 
 /// How much is decompressed at a time.
@@ -142,16 +143,17 @@ impl Body {
     /// The whole body, within the service's limits.
     ///
     /// # Errors
-    /// `too-large`, `request-timeout`, `malformed`, `shutting-down`.
+    /// `too-large`, `overloaded`, `request-timeout`, `malformed`, `shutting-down`.
     pub(super) async fn whole(mut self, app: &App) -> Result<Bytes, Problem> {
         let (max, timeout) = (app.limits.body_bytes_max, app.limits.body_timeout);
         let reading = async {
-            let mut body = BytesMut::new();
+            let (mut body, mut room) = (BytesMut::new(), app.arriving.room());
             while let Some(piece) = self.next().await? {
                 if body.len() + piece.len() > max {
                     let detail = format!("the body is larger than {max} bytes (body_bytes_max)");
                     return Err(Problem::new(ErrorCode::TooLarge, detail));
                 }
+                room.grow_to(body.len() + piece.len())?;
                 body.extend_from_slice(&piece);
             }
             Ok(body.freeze())
@@ -169,9 +171,9 @@ impl Body {
     }
 }
 
-/// The outcome of reading a body that came along with its head, which needs no timer. The framework calls
-/// the handler before it takes in the rest of what came, and polls it again at once: so whoever
-/// finds nothing looks a second time.
+/// The outcome of reading a body that came along with its head, which needs no timer. With HTTP/1 the
+/// framework calls the handler before it takes in the rest of what came, and polls it again at once:
+/// so whoever finds nothing looks a second time.
 async fn came_along<T>(mut reading: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut looked = false;
     poll_fn(|context| match reading.as_mut().poll(context) {
@@ -220,6 +222,8 @@ pub(super) struct Lines {
     begun: BytesMut,
     /// Whole lines that have come behind the end of that one.
     rest: Option<Bytes>,
+    /// For the line that has begun, and the one that was given last.
+    room: Room,
     app: Data<App>,
 }
 
@@ -233,7 +237,13 @@ pub(super) enum Piece {
 
 impl Lines {
     pub(super) fn new(body: Body, app: Data<App>) -> Self {
-        Self { body, begun: BytesMut::new(), rest: None, app }
+        let room = app.arriving.room();
+        Self { body, begun: BytesMut::new(), rest: None, room, app }
+    }
+
+    /// What is left of the body.
+    pub(super) fn into_body(self) -> Body {
+        self.body
     }
 
     /// Whether the next lines are there already.
@@ -245,12 +255,14 @@ impl Lines {
     /// lines behind it shall not keep it alive.
     ///
     /// # Errors
-    /// `too-large` for a line, `request-timeout`, `malformed`, `shutting-down`: no more lines can
+    /// `too-large` or `overloaded` for a line, `request-timeout`, `malformed`, `shutting-down`: no more lines can
     /// be read.
     pub(super) async fn next(&mut self) -> Result<Piece, Problem> {
         if let Some(rest) = self.rest.take() {
             return Ok(Piece::Lines(rest));
         }
+        // What was given is admitted by now.
+        self.room.shrink_to(self.begun.len());
         loop {
             let idle = self.app.limits.stream_idle_timeout;
             let in_time = tokio::time::timeout(idle, self.body.next());
@@ -264,6 +276,7 @@ impl Lines {
             }
             self.begun.extend_from_slice(&piece);
             self.check_begun()?;
+            self.room.grow_to(self.begun.len())?;
         }
     }
 
@@ -303,4 +316,37 @@ fn is_one_event(line: &[u8]) -> bool {
     let Some(first) = members.trim_ascii_start().strip_prefix(b"\"") else { return false };
     let known = [&b"key\""[..], b"data", b"hash\"", b"type\"", b"metadata\"", b"content_type\""];
     known.iter().any(|name| first.starts_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use futures::task::noop_waker;
+
+    use super::*;
+
+    /// Ready at a poll of this number, from 1.
+    fn ready_at(number: usize) -> impl Future<Output = usize> + Unpin {
+        let mut polls = 0;
+        poll_fn(move |_| {
+            polls += 1;
+            if polls == number { Poll::Ready(polls) } else { Poll::Pending }
+        })
+    }
+
+    #[test]
+    fn who_finds_no_body_looks_a_second_time_and_no_third() {
+        for (number, expected) in [(1, Some(1)), (2, Some(2)), (3, None)] {
+            let mut reading = ready_at(number);
+            let waker = noop_waker();
+            let mut context = std::task::Context::from_waker(&waker);
+            let mut looking = Box::pin(came_along(Pin::new(&mut reading)));
+            let mut looks = (0..2).map(|_| looking.poll_unpin(&mut context));
+            let outcome = looks.find_map(|look| match look {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => None,
+            });
+            assert_eq!(outcome, Some(expected), "ready at {number}");
+        }
+    }
 }

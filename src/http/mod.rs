@@ -5,6 +5,7 @@
 mod access;
 pub mod app;
 mod append;
+pub mod arriving;
 pub mod auth;
 mod body;
 mod connection;

@@ -14,7 +14,7 @@ impl Topics {
     /// not exist. Takes at most `write_timeout`.
     ///
     /// # Errors
-    /// `Unavailable`, `Full`, `ReadOnly`: nothing is changed. `OutcomeUnknown`.
+    /// `ShuttingDown`, `Unavailable`, `Full`, `ReadOnly`: nothing is changed. `OutcomeUnknown`.
     pub async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, WriteError> {
         self.in_time(self.registry.store.move_consumer(to)).await
     }
@@ -36,6 +36,7 @@ impl Topics {
         &self,
         change: impl Future<Output = Result<T, MoveError>>,
     ) -> Result<T, WriteError> {
+        self.registry.admission.check_open()?;
         let answer = tokio::time::timeout(self.registry.settings.write_timeout, change).await;
         let Ok(answer) = answer else { return Err(WriteError::OutcomeUnknown) };
         answer.map_err(|error| {

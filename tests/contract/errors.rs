@@ -1,5 +1,5 @@
-//! Every row of the contract's table of errors that a request itself brings about. Those that a store brings
-//! about are in `broken_stores.rs`.
+//! Every row of the contract's table of errors, but for those that a store brings about, which are in
+//! `broken_stores.rs`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -32,6 +32,7 @@ on_every_backend!(
     a_service_that_only_reads,
     a_service_that_is_shutting_down,
     clients_that_are_too_slow,
+    too_many_large_bodies_that_are_arriving,
 );
 
 async fn malformed_requests(backend: &Backend) {
@@ -343,7 +344,20 @@ async fn a_service_that_is_shutting_down(backend: &Backend) {
     server.topics.drain().await;
     problem(server.json(EVENTS, EVENT), expect(503, "shutting-down")).await;
     problem(server.lines(EVENTS, EVENT), expect(503, "shutting-down")).await;
+    let consumer = |method| {
+        let request = server.request(method, "/v1/topics/t/consumers/c").body("{\"seq\":0}");
+        request.header("Content-Type", "application/json")
+    };
+    for method in [Method::PUT, Method::DELETE] {
+        problem(consumer(method), expect(503, "shutting-down")).await;
+    }
     assert_eq!(server.read("/v1/topics/t").await["events"], 1, "reads go on");
+    // A body that has not come is not waited for.
+    let (answer, ()) = tokio::join!(stalled(&server, "application/json"), async {
+        server.draining.cancel();
+    });
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("\"code\":\"shutting-down\""), "{answer}");
 }
 
 /// Sends the begin of a request with a body that does not come, and returns the answer.
@@ -375,6 +389,39 @@ async fn clients_that_are_too_slow(backend: &Backend) {
     assert!(answer.contains("\"code\":\"request-timeout\""), "{answer}");
     assert!(answer.contains("\"complete\":false"), "{answer}");
     problem(server.get("/v1/topics/t"), expect(404, "topic-not-found")).await;
+}
+
+async fn too_many_large_bodies_that_are_arriving(backend: &Backend) {
+    use tokio::io::AsyncWriteExt as _;
+    let (body_bytes_max, bodies_bytes_max, event_bytes_max) = (64 << 10, 64 << 10, 1 << 10);
+    let sizes = Config { body_bytes_max, bodies_bytes_max, event_bytes_max, ..backend.config() };
+    let server = Server::start(sizes).await;
+    let padding = " ".repeat(60_000);
+    let (large, line) = (format!("{padding}{EVENT}"), format!("{padding}{{\"events\":[{EVENT}]}}"));
+    let whole = || server.json(EVENTS, &large);
+    let full = |expected: bool| {
+        let looking = async move {
+            while (whole().send().await.expect("an answer").status() == 503) != expected {}
+        };
+        tokio::time::timeout(Duration::from_secs(30), looking)
+    };
+    assert_eq!(whole().send().await.expect("an answer").status(), 201, "alone it has room");
+    for media in ["application/json", "application/x-ndjson"] {
+        let mut slow = tokio::net::TcpStream::connect(&server.address).await.expect("it listens");
+        let head = format!(
+            "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\n\
+             Content-Length: 60001\r\n\r\n{padding}"
+        );
+        slow.write_all(head.as_bytes()).await.expect("it is sent");
+        full(true).await.expect("its bytes are taken in, and then others find no room");
+        let told = problem(whole(), expect(503, "overloaded")).await;
+        assert!(told["detail"].to_string().contains("bodies_bytes_max"), "{told}");
+        let lines = lines_of(server.lines(EVENTS, &line).send().await.expect("an answer")).await;
+        assert_eq!(lines[0]["error"]["code"], "overloaded", "{lines:?}");
+        server.write("t", "small", "1").await;
+        drop(slow);
+        full(false).await.expect("what is gone takes no room");
+    }
 }
 
 #[tokio::test]

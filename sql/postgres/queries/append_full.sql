@@ -1,7 +1,7 @@
 -- As append_many.sql, with everything that a batch can hold.
 WITH moved AS (
     UPDATE topic
-    SET head_seq = w.head_seq, head_transaction = w.head_transaction, frontier = w.frontier, room = NULL
+    SET head_seq = w.head_seq, head_transaction = w.head_transaction, frontier = w.frontier
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])
         AS w (id, epoch, expected, head_seq, head_transaction, frontier)
     WHERE topic.id = w.id

@@ -8,7 +8,7 @@
 -- first, which costs a fifth of the whole statement.
 WITH moved AS (
     UPDATE topic
-    SET head_seq = $4::bigint, head_transaction = $5::bigint, frontier = $6::bytea, room = NULL
+    SET head_seq = $4::bigint, head_transaction = $5::bigint, frontier = $6::bytea
     WHERE id = $1::bigint AND epoch = $2::bigint AND head_seq IS NOT DISTINCT FROM $3::bigint
     RETURNING id
 ), events AS (

@@ -87,7 +87,7 @@ async fn remembered(
 }
 
 fn sorted(mut keys: Vec<(Key, Seq)>) -> Vec<(Key, Seq)> {
-    keys.sort(); // Stable sorting is fast where keys came in order, as new ones often do.
+    keys.sort(); // New keys often come in order: fast with a stable sort.
     keys
 }
 

@@ -54,7 +54,7 @@ impl Parts {
     pub fn of(Touched { after, new, known }: Touched, to: Seq) -> Self {
         let mut keys = new;
         keys.extend(known);
-        keys.sort(); // Stable sorting is fast where keys came in order, as new ones often do.
+        keys.sort();
         Self { after, to, keys: keys.into_iter().peekable() }
     }
 
