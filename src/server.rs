@@ -194,7 +194,7 @@ pub fn app(
         topics,
         reader,
         live,
-        arriving: Arriving::new(config.bodies_bytes_max),
+        arriving: Arriving::new(config.body_bytes_total_max),
         limits: Limits {
             event_bytes_max: config.event_bytes_max,
             transaction_events_max: config.transaction_events_max,

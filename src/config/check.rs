@@ -46,7 +46,7 @@ fn pairs(config: &Config) -> [AtMost; 8] {
         at_most!(
             config,
             body_bytes_max,
-            bodies_bytes_max,
+            body_bytes_total_max,
             "a larger body would never be read to its end"
         ),
         at_most!(

@@ -80,9 +80,9 @@ settings! {
         transaction_events_max: usize as Count = "10000" in "1" to "100000";
         /// Largest body of a request, decompressed. Streams of events may be of any length.
         body_bytes_max: usize as Size = "32MiB" in "1KiB" to "4GiB";
-        /// Memory for all bodies, and lines of streams, whose end has not come yet. Those that find
-        /// none are refused; the first 16 KiB of each always have room.
-        bodies_bytes_max: usize as Size = "256MiB" in "1KiB" to "1024GiB";
+        /// The same for all bodies together that are arriving, but for streams of events. Those that
+        /// find no room are refused; the first 16 KiB of each always have room.
+        body_bytes_total_max: usize as Size = "256MiB" in "1KiB" to "1024GiB";
         /// How long the body of a request may take to arrive. Streams of events may take any time.
         body_timeout: Duration as Time = "30s" in "100ms" to "1h";
         /// How long a stream of events may stay silent before it is ended.

@@ -83,15 +83,15 @@ fn companions(setting: &Setting) -> Vec<String> {
         ("queue_bytes_max", "1024GiB"),
         ("topic_queue_events_max", "100000000"),
         ("body_bytes_max", "4GiB"),
-        ("bodies_bytes_max", "1024GiB"),
+        ("body_bytes_total_max", "1024GiB"),
         ("live_bytes_max", "1024GiB"),
         ("keys_bytes_total_max", "1024GiB"),
     ];
     let larger: &[&str] = match setting.name {
         "transaction_events_max" => &["topic_queue_events_max", "queue_events_max"],
         "topic_queue_events_max" => &["queue_events_max"],
-        "event_bytes_max" => &["body_bytes_max", "bodies_bytes_max", "queue_bytes_max"],
-        "body_bytes_max" => &["bodies_bytes_max", "queue_bytes_max"],
+        "event_bytes_max" => &["body_bytes_max", "body_bytes_total_max", "queue_bytes_max"],
+        "body_bytes_max" => &["body_bytes_total_max", "queue_bytes_max"],
         "live_topic_bytes_max" => &["live_bytes_max"],
         "keys_bytes_max" => &["keys_bytes_total_max"],
         _ => &[],

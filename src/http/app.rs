@@ -42,7 +42,7 @@ pub struct App {
     pub live: Arc<Live>,
     /// Limits of requests.
     pub limits: Limits,
-    /// Memory for what is still arriving.
+    /// Memory for bodies, while they arrive.
     pub arriving: Arriving,
     /// Who may do what, and how often.
     pub guard: Guard,

@@ -1,25 +1,21 @@
-//! Memory for what is still arriving: bodies that are read as a whole, and lines of streams, whose end has
-//! not come yet. Each may be as large as `body_bytes_max`, and there can be one for every connection; so what
-//! is more than a little of each comes out of one bound.
+//! Memory for bodies that are read as a whole, while they arrive. Each may be as large as `body_bytes_max`,
+//! and there can be any number of them; so what is more than a little of each comes out of one bound.
 //!
 //! Who finds no room is refused, and does not wait: two that have half a body each would wait for each other. What
-//! is small always has room, so that nobody who sends much, or slowly, keeps single events out.
+//! is small always has room, so that nobody who sends much, or slowly, keeps it out.
 //!
-//! Not here: what has arrived and waits to be written (`topic/admission.rs`).
+//! Not here: what has arrived and waits to be written (`topic/admission.rs`); lines of streams, of which each
+//! stream has one at a time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::problem::{ErrorCode, Problem};
 
-/// Bytes of each body or line that are not counted.
+/// Bytes of each body that are not counted.
 const FREE: usize = 16 << 10;
 
-/// The bound.
-#[derive(Clone)]
-pub struct Arriving(Arc<Counts>);
-
-struct Counts {
+/// The bound. Counts bytes that have come; their buffer may be twice as large while it grows.
+pub struct Arriving {
     max: usize,
     taken: AtomicUsize,
 }
@@ -28,56 +24,51 @@ impl Arriving {
     /// At most `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self(Arc::new(Counts { max, taken: AtomicUsize::new(0) }))
+        Self { max, taken: AtomicUsize::new(0) }
     }
 
-    /// For one body or line, of which nothing has come yet.
-    pub(super) fn room(&self) -> Room {
-        Room { of: self.clone(), taken: 0 }
+    /// For one body, of which nothing has come yet.
+    pub(super) fn share(&self) -> Share<'_> {
+        Share { of: self, taken: 0 }
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let Counts { max, taken } = &*self.0;
-        let fits = |taken: usize| taken.checked_add(bytes).filter(|taken| taken <= max);
-        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.max);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 }
 
-/// What one body or line has of the bound; given back when it is dropped.
-pub(super) struct Room {
-    of: Arriving,
+/// What one body has of the bound; given back when it is dropped.
+pub(super) struct Share<'a> {
+    of: &'a Arriving,
     taken: usize,
 }
 
-impl Room {
-    /// Makes room for a body or line of so many bytes in all.
+impl Share<'_> {
+    /// Makes room for a body of so many bytes in all.
     ///
     /// # Errors
     /// `overloaded`.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
         let more = bytes.saturating_sub(FREE).saturating_sub(self.taken);
         if more > 0 && !self.of.take(more) {
-            let max = self.of.0.max;
+            let max = self.of.max;
             let detail = format!(
-                "too many large bodies are arriving: they may take {max} bytes (bodies_bytes_max)"
+                "too many large bodies are arriving: together they may have {max} bytes \
+                 (body_bytes_total_max)"
             );
             return Err(Problem::new(ErrorCode::Overloaded, detail));
         }
         self.taken += more;
         Ok(())
     }
-
-    /// Gives back what is more than so many bytes need.
-    pub(super) fn shrink_to(&mut self, bytes: usize) {
-        let less = self.taken.saturating_sub(bytes.saturating_sub(FREE));
-        self.of.0.taken.fetch_sub(less, Ordering::Relaxed);
-        self.taken -= less;
-    }
 }
 
-impl Drop for Room {
+impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.shrink_to(0);
+        if self.taken > 0 {
+            self.of.taken.fetch_sub(self.taken, Ordering::Relaxed);
+        }
     }
 }
 
@@ -88,19 +79,17 @@ mod tests {
     #[test]
     fn large_bodies_share_the_bound_and_small_ones_always_have_room() {
         let arriving = Arriving::new(1000);
-        let (mut one, mut other) = (arriving.room(), arriving.room());
+        let (mut one, mut other) = (arriving.share(), arriving.share());
         assert!(one.grow_to(FREE + 600).is_ok());
         assert!(other.grow_to(FREE + 400).is_ok());
         let refused = other.grow_to(FREE + 401).expect_err("there is no room");
         assert_eq!(refused.code, ErrorCode::Overloaded);
         assert!(other.grow_to(FREE + 400).is_ok(), "what it has it keeps");
-        assert!(arriving.room().grow_to(FREE).is_ok());
-        one.shrink_to(FREE + 500);
-        assert!(other.grow_to(FREE + 500).is_ok());
+        assert!(arriving.share().grow_to(FREE).is_ok());
         drop(other);
         assert!(one.grow_to(FREE + 1000).is_ok());
         assert!(one.grow_to(usize::MAX).is_err());
         drop(one);
-        assert_eq!(arriving.0.taken.load(Ordering::Relaxed), 0);
+        assert_eq!(arriving.taken.load(Ordering::Relaxed), 0);
     }
 }

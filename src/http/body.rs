@@ -17,13 +17,13 @@ use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::web::{Data, Payload};
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
 use super::app::{App, Limits};
-use super::arriving::Room;
 use super::problem::{ErrorCode, Problem};
 
 /// How much is decompressed at a time.
@@ -33,6 +33,10 @@ const PIECE: usize = 64 << 10;
 const RATIO_MAX: u64 = 1000;
 /// Below this size the ratio does not matter.
 const RATIO_FROM: u64 = 16 << 20;
+
+/// Two to the power of this is the largest window of zstd in bytes (8 MiB), as RFC 9659 has it for HTTP: it is
+/// memory that the sender asks for, and the library's own bound is 128 MiB.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// The text of an event may be so many times as large as the event (base64, escapes), and so many
 /// bytes larger, before it is too large whatever it holds.
@@ -83,7 +87,8 @@ impl Body {
                 Source::Gzip(decoder)
             }
             Some("zstd") => {
-                let mut decoder = ZstdDecoder::new(compressed(payload));
+                let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX)];
+                let mut decoder = ZstdDecoder::with_params(compressed(payload), &window);
                 decoder.multiple_members(true);
                 Source::Zstd(decoder)
             }
@@ -147,13 +152,13 @@ impl Body {
     pub(super) async fn whole(mut self, app: &App) -> Result<Bytes, Problem> {
         let (max, timeout) = (app.limits.body_bytes_max, app.limits.body_timeout);
         let reading = async {
-            let (mut body, mut room) = (BytesMut::new(), app.arriving.room());
+            let (mut body, mut share) = (BytesMut::new(), app.arriving.share());
             while let Some(piece) = self.next().await? {
                 if body.len() + piece.len() > max {
                     let detail = format!("the body is larger than {max} bytes (body_bytes_max)");
                     return Err(Problem::new(ErrorCode::TooLarge, detail));
                 }
-                room.grow_to(body.len() + piece.len())?;
+                share.grow_to(body.len() + piece.len())?;
                 body.extend_from_slice(&piece);
             }
             Ok(body.freeze())
@@ -222,8 +227,6 @@ pub(super) struct Lines {
     begun: BytesMut,
     /// Whole lines that have come behind the end of that one.
     rest: Option<Bytes>,
-    /// For the line that has begun, and the one that was given last.
-    room: Room,
     app: Data<App>,
 }
 
@@ -237,8 +240,7 @@ pub(super) enum Piece {
 
 impl Lines {
     pub(super) fn new(body: Body, app: Data<App>) -> Self {
-        let room = app.arriving.room();
-        Self { body, begun: BytesMut::new(), rest: None, room, app }
+        Self { body, begun: BytesMut::new(), rest: None, app }
     }
 
     /// What is left of the body.
@@ -255,14 +257,12 @@ impl Lines {
     /// lines behind it shall not keep it alive.
     ///
     /// # Errors
-    /// `too-large` or `overloaded` for a line, `request-timeout`, `malformed`, `shutting-down`: no more lines can
+    /// `too-large` for a line, `request-timeout`, `malformed`, `shutting-down`: no more lines can
     /// be read.
     pub(super) async fn next(&mut self) -> Result<Piece, Problem> {
         if let Some(rest) = self.rest.take() {
             return Ok(Piece::Lines(rest));
         }
-        // What was given is admitted by now.
-        self.room.shrink_to(self.begun.len());
         loop {
             let idle = self.app.limits.stream_idle_timeout;
             let in_time = tokio::time::timeout(idle, self.body.next());
@@ -276,7 +276,6 @@ impl Lines {
             }
             self.begun.extend_from_slice(&piece);
             self.check_begun()?;
-            self.room.grow_to(self.begun.len())?;
         }
     }
 

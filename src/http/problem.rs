@@ -103,7 +103,7 @@ impl ErrorCode {
             }
             Self::RateLimited => ("rate-limited", 429, "Too many requests"),
             Self::Internal => ("internal", 500, "Something is broken in the service"),
-            Self::Overloaded => ("overloaded", 503, "Too much is waiting to be written"),
+            Self::Overloaded => ("overloaded", 503, "Too much is under way"),
             Self::Unavailable => ("unavailable", 503, "The store is not available"),
             Self::ShuttingDown => ("shutting-down", 503, "The service is shutting down"),
             Self::ReadOnly => ("read-only", 503, "The service takes no writes"),

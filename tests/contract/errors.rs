@@ -20,6 +20,7 @@ const EVENT: &str = r#"{"key":"k","data":1}"#;
 
 on_every_backend!(
     malformed_requests,
+    windows_of_zstd,
     what_is_not_there,
     methods_that_are_not_there,
     preconditions_that_do_not_hold,
@@ -109,6 +110,24 @@ async fn malformed_requests(backend: &Backend) {
     assert_eq!(problem(line, expect(400, "malformed")).await["line"], 2);
     let events = server.read(EVENTS).await;
     assert_eq!(events["events"].as_array().map(Vec::len), Some(1), "nothing was written");
+}
+
+/// An event in a zstd frame that asks for a window of two to the power of `log` bytes.
+fn zstd_of_window(log: u32) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("memory");
+    encoder.window_log(log).expect("zstd has such windows");
+    encoder.write_all(EVENT.as_bytes()).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+async fn windows_of_zstd(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    let compressed = |log| {
+        let request = server.post(EVENTS, "application/json", zstd_of_window(log));
+        request.header("Content-Encoding", "zstd")
+    };
+    problem(compressed(24), expect(400, "malformed")).await;
+    assert_eq!(compressed(23).send().await.expect("an answer").status(), 201);
 }
 
 async fn what_is_not_there(backend: &Backend) {
@@ -392,35 +411,48 @@ async fn clients_that_are_too_slow(backend: &Backend) {
 }
 
 async fn too_many_large_bodies_that_are_arriving(backend: &Backend) {
-    use tokio::io::AsyncWriteExt as _;
-    let (body_bytes_max, bodies_bytes_max, event_bytes_max) = (64 << 10, 64 << 10, 1 << 10);
-    let sizes = Config { body_bytes_max, bodies_bytes_max, event_bytes_max, ..backend.config() };
-    let server = Server::start(sizes).await;
-    let padding = " ".repeat(60_000);
-    let (large, line) = (format!("{padding}{EVENT}"), format!("{padding}{{\"events\":[{EVENT}]}}"));
-    let whole = || server.json(EVENTS, &large);
-    let full = |expected: bool| {
-        let looking = async move {
-            while (whole().send().await.expect("an answer").status() == 503) != expected {}
-        };
-        tokio::time::timeout(Duration::from_secs(30), looking)
-    };
+    let (body_bytes_max, event_bytes_max) = (64 << 10, 1 << 10);
+    let sizes = Config { body_bytes_max, event_bytes_max, ..backend.config() };
+    let server = Server::start(Config { body_bytes_total_max: body_bytes_max, ..sizes }).await;
+    let padded = |length: usize| format!("{}{EVENT}", " ".repeat(length - EVENT.len()));
+    let whole = || server.json(EVENTS, &padded(body_bytes_max));
     assert_eq!(whole().send().await.expect("an answer").status(), 201, "alone it has room");
-    for media in ["application/json", "application/x-ndjson"] {
+    problem(server.json(EVENTS, &padded(body_bytes_max + 1)), expect(413, "too-large")).await;
+    let in_time = |looking| tokio::time::timeout(Duration::from_secs(30), looking);
+    let taken_in = in_time(Box::pin(begun_until_it_fills(&server, body_bytes_max - 1, &whole)));
+    let slow = taken_in.await.expect("its bytes are taken in, and then others find no room");
+    let told = problem(whole(), expect(503, "overloaded")).await;
+    assert!(told["detail"].to_string().contains("body_bytes_total_max"), "{told}");
+    server.write("t", "small", "1").await;
+    let group = format!("{}{{\"events\":[{EVENT}]}}", " ".repeat(50_000));
+    let lines = server.lines(EVENTS, &group).send().await.expect("streams are not counted");
+    assert_eq!(lines_of(lines).await.last().expect("a summary")["summary"]["complete"], true);
+    drop(slow);
+    let gone = async { while whole().send().await.expect("an answer").status() == 503 {} };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it takes no room any more");
+}
+
+/// Sends all of a body but its end, again where it is itself refused, until others are refused.
+async fn begun_until_it_fills(
+    server: &Server,
+    bytes: usize,
+    other: &impl Fn() -> reqwest::RequestBuilder,
+) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt as _;
+    loop {
         let mut slow = tokio::net::TcpStream::connect(&server.address).await.expect("it listens");
         let head = format!(
-            "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\n\
-             Content-Length: 60001\r\n\r\n{padding}"
+            "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{}",
+            bytes + 1,
+            " ".repeat(bytes)
         );
         slow.write_all(head.as_bytes()).await.expect("it is sent");
-        full(true).await.expect("its bytes are taken in, and then others find no room");
-        let told = problem(whole(), expect(503, "overloaded")).await;
-        assert!(told["detail"].to_string().contains("bodies_bytes_max"), "{told}");
-        let lines = lines_of(server.lines(EVENTS, &line).send().await.expect("an answer")).await;
-        assert_eq!(lines[0]["error"]["code"], "overloaded", "{lines:?}");
-        server.write("t", "small", "1").await;
-        drop(slow);
-        full(false).await.expect("what is gone takes no room");
+        while slow.try_read(&mut [0; 1]).is_err() {
+            if other().send().await.expect("an answer").status() == 503 {
+                return slow;
+            }
+        }
     }
 }
 
