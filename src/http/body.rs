@@ -319,10 +319,23 @@ fn is_one_event(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
     use futures::FutureExt as _;
-    use futures::task::noop_waker;
 
     use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     /// Ready at a poll of this number, from 1.
     fn ready_at(number: usize) -> impl Future<Output = usize> + Unpin {
@@ -337,8 +350,9 @@ mod tests {
     fn who_finds_no_body_looks_a_second_time_and_no_third() {
         for (number, expected) in [(1, Some(1)), (2, Some(2)), (3, None)] {
             let mut reading = ready_at(number);
-            let waker = noop_waker();
-            let mut context = std::task::Context::from_waker(&waker);
+            let task = Arc::new(Task::default());
+            let waker = Arc::clone(&task).into();
+            let mut context = Context::from_waker(&waker);
             let mut looking = Box::pin(came_along(Pin::new(&mut reading)));
             let mut looks = (0..2).map(|_| looking.poll_unpin(&mut context));
             let outcome = looks.find_map(|look| match look {
@@ -346,6 +360,11 @@ mod tests {
                 Poll::Pending => None,
             });
             assert_eq!(outcome, Some(expected), "ready at {number}");
+            assert_eq!(
+                task.0.load(Ordering::Relaxed),
+                usize::from(number > 1),
+                "who waits is woken"
+            );
         }
     }
 }
