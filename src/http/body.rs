@@ -154,11 +154,12 @@ impl Body {
         let reading = async {
             let (mut body, mut share) = (BytesMut::new(), app.arriving.share());
             while let Some(piece) = self.next().await? {
-                if body.len() + piece.len() > max {
+                let length = body.len() + piece.len();
+                if length > max {
                     let detail = format!("the body is larger than {max} bytes (body_bytes_max)");
                     return Err(Problem::new(ErrorCode::TooLarge, detail));
                 }
-                share.grow_to(body.len() + piece.len())?;
+                share.grow_to(length)?;
                 body.extend_from_slice(&piece);
             }
             Ok(body.freeze())

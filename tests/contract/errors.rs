@@ -1,8 +1,7 @@
-//! Every row of the contract's table of errors, but for those that a store brings about, which are in
-//! `broken_stores.rs`.
+//! Every row of the contract's table of errors, but for those that a store brings about (`broken_stores.rs`) and
+//! those of bodies that do not come to their end (`arriving.rs`).
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -32,8 +31,6 @@ on_every_backend!(
     too_many_requests,
     a_service_that_only_reads,
     a_service_that_is_shutting_down,
-    clients_that_are_too_slow,
-    too_many_large_bodies_that_are_arriving,
 );
 
 async fn malformed_requests(backend: &Backend) {
@@ -371,89 +368,6 @@ async fn a_service_that_is_shutting_down(backend: &Backend) {
         problem(consumer(method), expect(503, "shutting-down")).await;
     }
     assert_eq!(server.read("/v1/topics/t").await["events"], 1, "reads go on");
-    // A body that has not come is not waited for.
-    let (answer, ()) = tokio::join!(stalled(&server, "application/json"), async {
-        server.draining.cancel();
-    });
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert!(answer.contains("\"code\":\"shutting-down\""), "{answer}");
-}
-
-/// Sends the begin of a request with a body that does not come, and returns the answer.
-async fn stalled(server: &Server, media: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(&server.address).await.expect("it listens");
-    let head = format!(
-        "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\nContent-Length: 100\r\n\r\n{{"
-    );
-    stream.write_all(head.as_bytes()).await.expect("it is sent");
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while !answer.ends_with(b"0\r\n\r\n") && !answer.ends_with(b"}") {
-        let count = stream.read(&mut buffer).await.expect("it is received");
-        assert!(count > 0, "the answer ended: {}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&buffer[..count]);
-    }
-    String::from_utf8(answer).expect("it is text")
-}
-
-async fn clients_that_are_too_slow(backend: &Backend) {
-    let (body_timeout, stream_idle_timeout) =
-        (Duration::from_millis(100), Duration::from_millis(100));
-    let server =
-        Server::start(Config { body_timeout, stream_idle_timeout, ..backend.config() }).await;
-    let answer = stalled(&server, "application/json").await;
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    let answer = stalled(&server, "application/x-ndjson").await;
-    assert!(answer.contains("\"code\":\"request-timeout\""), "{answer}");
-    assert!(answer.contains("\"complete\":false"), "{answer}");
-    problem(server.get("/v1/topics/t"), expect(404, "topic-not-found")).await;
-}
-
-async fn too_many_large_bodies_that_are_arriving(backend: &Backend) {
-    let (body_bytes_max, event_bytes_max) = (64 << 10, 1 << 10);
-    let sizes = Config { body_bytes_max, event_bytes_max, ..backend.config() };
-    let server = Server::start(Config { body_bytes_total_max: body_bytes_max, ..sizes }).await;
-    let padded = |length: usize| format!("{}{EVENT}", " ".repeat(length - EVENT.len()));
-    let whole = || server.json(EVENTS, &padded(body_bytes_max));
-    assert_eq!(whole().send().await.expect("an answer").status(), 201, "alone it has room");
-    problem(server.json(EVENTS, &padded(body_bytes_max + 1)), expect(413, "too-large")).await;
-    let in_time = |looking| tokio::time::timeout(Duration::from_secs(30), looking);
-    let taken_in = in_time(Box::pin(begun_until_it_fills(&server, body_bytes_max - 1, &whole)));
-    let slow = taken_in.await.expect("its bytes are taken in, and then others find no room");
-    let told = problem(whole(), expect(503, "overloaded")).await;
-    assert!(told["detail"].to_string().contains("body_bytes_total_max"), "{told}");
-    server.write("t", "small", "1").await;
-    let group = format!("{}{{\"events\":[{EVENT}]}}", " ".repeat(50_000));
-    let lines = server.lines(EVENTS, &group).send().await.expect("streams are not counted");
-    assert_eq!(lines_of(lines).await.last().expect("a summary")["summary"]["complete"], true);
-    drop(slow);
-    let gone = async { while whole().send().await.expect("an answer").status() == 503 {} };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it takes no room any more");
-}
-
-/// Sends all of a body but its end, again where it is itself refused, until others are refused.
-async fn begun_until_it_fills(
-    server: &Server,
-    bytes: usize,
-    other: &impl Fn() -> reqwest::RequestBuilder,
-) -> tokio::net::TcpStream {
-    use tokio::io::AsyncWriteExt as _;
-    loop {
-        let mut slow = tokio::net::TcpStream::connect(&server.address).await.expect("it listens");
-        let head = format!(
-            "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{}",
-            bytes + 1,
-            " ".repeat(bytes)
-        );
-        slow.write_all(head.as_bytes()).await.expect("it is sent");
-        while slow.try_read(&mut [0; 1]).is_err() {
-            if other().send().await.expect("an answer").status() == 503 {
-                return slow;
-            }
-        }
-    }
 }
 
 #[tokio::test]

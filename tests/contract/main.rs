@@ -1,6 +1,7 @@
 //! The HTTP contract, on every back-end, and the command on bad days.
 
 mod access;
+mod arriving;
 mod bad_days;
 mod broken_stores;
 mod consumers;
