@@ -250,6 +250,7 @@ impl Intake {
         self.draft.lines.push((self.line, group));
         if self.draft.commands.len() >= CHUNK_LINES || self.draft.bytes >= CHUNK_BYTES {
             self.submit().await?;
+            give_way().await;
         }
         Ok(())
     }
@@ -268,6 +269,14 @@ impl Intake {
             Err(error) => Err(Stop::Failed(Problem::from(error).on_line(first))),
         }
     }
+}
+
+/// Lets the lines that were submitted reach the store before more are read: both are the work of this
+/// thread, and the store is the other half of the pipeline. Twice, because what has meanwhile come of
+/// the body wakes who reads it, and so ends the first.
+async fn give_way() {
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
 }
 
 /// Writes the acks.
