@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::problem::{ErrorCode, Problem};
+use crate::metrics;
 
 /// Bytes of each body that are not counted.
 const FREE: usize = 16 << 10;
@@ -24,6 +25,7 @@ impl Arriving {
     /// At most `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> Self {
+        metrics::arriving_limit(max);
         Self { max, taken: AtomicUsize::new(0) }
     }
 
@@ -59,7 +61,10 @@ impl Share<'_> {
             );
             return Err(Problem::new(ErrorCode::Overloaded, detail));
         }
-        self.taken += more;
+        if more > 0 {
+            metrics::arriving(more as f64);
+            self.taken += more;
+        }
         Ok(())
     }
 }
@@ -68,6 +73,7 @@ impl Drop for Share<'_> {
     fn drop(&mut self) {
         if self.taken > 0 {
             self.of.taken.fetch_sub(self.taken, Ordering::Relaxed);
+            metrics::arriving(-(self.taken as f64));
         }
     }
 }

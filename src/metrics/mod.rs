@@ -84,6 +84,7 @@ struct Handles {
     replayed: Counter,
     queue_events: Gauge,
     queue_bytes: Gauge,
+    arriving: Gauge,
     in_flight: Gauge,
     unfolded: Gauge,
     remembered: Gauge,
@@ -111,6 +112,7 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     replayed: counter!("tidelog_commands_replayed_total"),
     queue_events: gauge!("tidelog_queue_events"),
     queue_bytes: gauge!("tidelog_queue_bytes"),
+    arriving: gauge!("tidelog_arriving_bytes"),
     in_flight: gauge!("tidelog_commits_in_flight"),
     unfolded: gauge!("tidelog_unfolded_events"),
     remembered: gauge!("tidelog_remembered_keys"),
@@ -170,6 +172,16 @@ pub fn commands_replanned(count: usize) {
 pub fn queue_limits(events: usize, bytes: usize) {
     gauge!("tidelog_queue_events_max").set(events as f64);
     gauge!("tidelog_queue_bytes_max").set(bytes as f64);
+}
+
+/// How much memory there is for bodies that arrive, in bytes.
+pub fn arriving_limit(bytes: usize) {
+    gauge!("tidelog_arriving_bytes_max").set(bytes as f64);
+}
+
+/// So many bytes more of bodies have arrived.
+pub fn arriving(change: f64) {
+    HANDLES.arriving.increment(change);
 }
 
 /// A piece of a stream found room in the queues after this long.

@@ -124,6 +124,8 @@ pub const METRICS: &[Metric] = &[
     row(Gauge, "tidelog_queue_events_max", "events", &[], "Most events that are admitted at once: the setting queue_events_max."),
     row(Gauge, "tidelog_queue_bytes", "bytes", &[], "Memory that the events admitted and not yet acknowledged keep."),
     row(Gauge, "tidelog_queue_bytes_max", "bytes", &[], "Most bytes that are admitted at once: the setting queue_bytes_max."),
+    row(Gauge, "tidelog_arriving_bytes", "bytes", &[], "Memory of request bodies that arrive and are read as a whole, but for the first 16 KiB of each."),
+    row(Gauge, "tidelog_arriving_bytes_max", "bytes", &[], "Most memory for them: the setting body_bytes_total_max."),
     row(Histogram, "tidelog_admission_wait_seconds", "seconds", &[], "How long streams waited for room in the queue (back-pressure), for each piece of a stream."),
     row(Histogram, "tidelog_queue_wait_seconds", "seconds", &[], "From the admission of a batch's oldest command to the batch being sent."),
     row(Histogram, "tidelog_facts_duration_seconds", "seconds", &[], "Look-ups in the store ahead of a batch."),
