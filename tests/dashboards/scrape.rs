@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::prometheus::promtool;
 use crate::service::Service;
@@ -10,6 +12,8 @@ use crate::table;
 
 /// What a scrape may cost.
 const COST_MAX: Duration = Duration::from_millis(5);
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes an event to each of some topics.
 async fn write_topics(service: &Service, from: usize, to: usize) {
@@ -50,7 +54,7 @@ async fn consumers_have_no_more_series_than_the_setting_says() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let text = tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it is seen");
+    let text = tokio::time::timeout(PATIENCE, seen).await.expect("it is seen");
     table::check(&text, false);
     let events = of(&text, "tidelog_consumer_lag_events");
     let own =
@@ -58,6 +62,26 @@ async fn consumers_have_no_more_series_than_the_setting_says() {
     assert_eq!(events, own.chain([other.to_owned()]).collect::<Vec<_>>());
     assert_eq!(of(&text, "tidelog_consumer_lag_seconds").len(), 4);
     promtool(&["check", "metrics"], &text).expect("it is as Prometheus wants");
+}
+
+/// Waits until a scrape has a line.
+async fn seen(service: &Service, line: &str) {
+    let scrapes = async { while !service.metrics().await.lines().any(|found| found == line) {} };
+    tokio::time::timeout(PATIENCE, scrapes).await.unwrap_or_else(|_| panic!("{line} is not seen"));
+}
+
+#[tokio::test]
+async fn bodies_that_arrive_are_seen_until_they_have_or_their_client_is_gone() {
+    let service = Service::start("memory:", &["--body-bytes-total-max", "64MiB"]);
+    seen(&service, "tidelog_arriving_bytes_max 67108864").await;
+    let mut stream = TcpStream::connect(&service.address).await.expect("it listens");
+    let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: localhost\r\n\
+                Content-Type: application/json\r\nContent-Length: 200000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    stream.write_all(&[b' '; 100_000]).await.expect("it is sent");
+    seen(&service, "tidelog_arriving_bytes 83616").await;
+    drop(stream);
+    seen(&service, "tidelog_arriving_bytes 0").await;
 }
 
 fn series(text: &str) -> usize {
