@@ -271,9 +271,9 @@ impl Intake {
     }
 }
 
-/// Lets the lines that were submitted reach the store before more are read: both are the work of this
-/// thread, and the store is the other half of the pipeline. Twice, because what has meanwhile come of
-/// the body wakes who reads it, and so ends the first.
+/// Lets the lines that were submitted reach the store before more are read. Where there is one thread for
+/// both, the store would have nothing to do meanwhile, and get all that is there as one batch. Twice, because
+/// what has come of the body since wakes who reads it, and so ends the first.
 async fn give_way() {
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;

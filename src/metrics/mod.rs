@@ -174,12 +174,12 @@ pub fn queue_limits(events: usize, bytes: usize) {
     gauge!("tidelog_queue_bytes_max").set(bytes as f64);
 }
 
-/// How much memory there is for bodies that arrive, in bytes.
+/// How much there may be of bodies that arrive, in bytes.
 pub fn arriving_limit(bytes: usize) {
     gauge!("tidelog_arriving_bytes_max").set(bytes as f64);
 }
 
-/// So many bytes more of bodies have arrived.
+/// What there is of bodies that arrive changed by so many bytes.
 pub fn arriving(change: f64) {
     HANDLES.arriving.increment(change);
 }

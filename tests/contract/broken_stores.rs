@@ -1,11 +1,12 @@
-//! The rows of the contract's table of errors that a store brings about which does not do what it should.
-//! Not here: stores that really are killed (`bad_days.rs`, `trouble.rs`).
+//! What a store brings about that does not do what it should, or takes its time: rows of the contract's table of
+//! errors, and what is handed to it meanwhile. Not here: stores that really are killed (`bad_days.rs`, `trouble.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use reqwest::Method;
 use tidelog::config::Config;
 use tidelog::domain::{
@@ -14,6 +15,7 @@ use tidelog::domain::{
 use tidelog::store::{
     AppendError, Cause, EventSourceWriter, Facts, MoveError, Opened, StoreError, Touched, Wanted,
 };
+use tokio::sync::oneshot;
 
 use crate::support::*;
 
@@ -25,6 +27,7 @@ on_every_backend!(
     a_store_that_is_away_or_read_only_is_told_as_such_without_its_words,
     a_consumer_that_is_not_moved_is_told_what_is_certain,
     a_full_queue_is_told_as_such,
+    the_second_half_of_a_request_does_not_wait_for_the_first,
 );
 
 /// A store that does not do what it should.
@@ -36,31 +39,65 @@ enum Broken {
     Away,
     /// It takes no writes.
     ReadOnly,
+    /// The first append of many events is not done before there is a second.
+    Slow,
 }
 
-struct BrokenStore(Broken, Arc<dyn EventSourceWriter>);
+type Appending = BoxFuture<'static, Result<(), AppendError>>;
+
+/// What a slow store does with an append.
+enum Slow {
+    /// Nothing was held yet.
+    Holds,
+    /// This is held, and who waits for it hears where it goes on.
+    Held(Arc<Batch>, oneshot::Sender<Appending>),
+    /// Something was held once.
+    Done,
+}
+
+struct BrokenStore {
+    how: Broken,
+    inner: Arc<dyn EventSourceWriter>,
+    slow: Mutex<Slow>,
+}
 
 impl BrokenStore {
     async fn answers(&self) -> Result<(), StoreError> {
-        match self.0 {
+        match self.how {
             Broken::Hangs => std::future::pending().await,
             Broken::Away => Err(StoreError::Unavailable(Cause::new("SELECT secret"))),
             Broken::ReadOnly => Err(StoreError::ReadOnly(Cause::new("SELECT secret"))),
+            Broken::Slow => Ok(()),
         }
+    }
+
+    fn append_slowly(&self, batch: Arc<Batch>) -> Appending {
+        let mut slow = self.slow.lock();
+        match std::mem::replace(&mut *slow, Slow::Done) {
+            Slow::Holds if batch.events.len() == 1 => *slow = Slow::Holds,
+            Slow::Holds => {
+                let (goes_on, held) = oneshot::channel();
+                *slow = Slow::Held(batch, goes_on);
+                return Box::pin(async { held.await.expect("a second comes").await });
+            }
+            Slow::Held(first, goes_on) => drop(goes_on.send(self.inner.append(first))),
+            Slow::Done => {}
+        }
+        self.inner.append(batch)
     }
 }
 
 #[async_trait]
 impl EventSourceWriter for BrokenStore {
     async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
-        if self.0 != Broken::Hangs {
+        if self.how != Broken::Hangs {
             self.answers().await?;
         }
-        self.1.open(topic).await
+        self.inner.open(topic).await
     }
 
     async fn facts(&self, topic: TopicId, wanted: Wanted) -> Result<Facts, StoreError> {
-        self.1.facts(topic, wanted).await
+        self.inner.facts(topic, wanted).await
     }
 
     async fn keys(
@@ -69,11 +106,14 @@ impl EventSourceWriter for BrokenStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Key>, StoreError> {
-        self.1.keys(topic, after, limit).await
+        self.inner.keys(topic, after, limit).await
     }
 
-    fn append(&self, _: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
-        Box::pin(std::future::pending())
+    fn append(&self, batch: Arc<Batch>) -> Appending {
+        match self.how {
+            Broken::Slow => self.append_slowly(batch),
+            Broken::Hangs | Broken::Away | Broken::ReadOnly => Box::pin(std::future::pending()),
+        }
     }
 
     async fn fold(
@@ -82,16 +122,16 @@ impl EventSourceWriter for BrokenStore {
         to: Seq,
         touched: Option<Touched>,
     ) -> Result<Seq, StoreError> {
-        self.1.fold(topic, to, touched).await
+        self.inner.fold(topic, to, touched).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.1.expire(before).await
+        self.inner.expire(before).await
     }
 
     async fn move_consumer(&self, to: Move) -> Result<Option<Moved>, MoveError> {
         self.answers().await.map_err(MoveError::NotMoved)?;
-        self.1.move_consumer(to).await
+        self.inner.move_consumer(to).await
     }
 
     async fn forget_consumer(
@@ -101,17 +141,18 @@ impl EventSourceWriter for BrokenStore {
         expected: Option<Revision>,
     ) -> Result<bool, MoveError> {
         self.answers().await.map_err(MoveError::NotMoved)?;
-        self.1.forget_consumer(topic, name, expected).await
+        self.inner.forget_consumer(topic, name, expected).await
     }
 
     async fn close(&self) {
-        self.1.close().await;
+        self.inner.close().await;
     }
 }
 
 async fn broken(how: Broken, config: Config) -> Server {
     let (writer, reader) = tidelog::server::open(&config).await.expect("it opens");
-    Server::on(config, (Arc::new(BrokenStore(how, writer)), reader)).await
+    let store = BrokenStore { how, inner: writer, slow: Mutex::new(Slow::Holds) };
+    Server::on(config, (Arc::new(store), reader)).await
 }
 
 fn impatient(backend: &Backend) -> Config {
@@ -174,4 +215,14 @@ async fn a_full_queue_is_told_as_such(backend: &Backend) {
         answers.into_iter().map(|answer| answer.expect("an answer").status().as_u16()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 3, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 504).count(), 2, "{statuses:?}");
+}
+
+/// Found in a trace: the store had one half, or nothing, while the other was read.
+async fn the_second_half_of_a_request_does_not_wait_for_the_first(backend: &Backend) {
+    let server = broken(Broken::Slow, backend.config()).await;
+    server.write("t", "k", "1").await; // From here on the topic is taken.
+    let lines: String = (0..1000).map(|n| format!("{{\"key\":\"k{n}\",\"data\":1}}\n")).collect();
+    let answer = server.lines(EVENTS, &lines).send().await.expect("an answer");
+    let lines = lines_of(answer).await;
+    assert_eq!(lines.last().expect("a summary")["summary"]["written"], 1000, "{:?}", lines.last());
 }

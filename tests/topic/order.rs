@@ -61,29 +61,6 @@ async fn batches_form_while_earlier_ones_are_in_flight_and_never_more_than_allow
     assert_eq!(*store.appended.lock(), [1, 1, 98]);
 }
 
-/// Found in a trace: of a request of a thousand lines the second half waited for the first.
-#[actix_rt::test]
-async fn what_is_not_small_does_not_wait_for_something_larger() {
-    let (store, topics) = warm(Settings::default()).await;
-    store.hold();
-    let mut session = topics.session(&topic()).unwrap();
-    let mut outcomes = Vec::new();
-    for (sent, lines) in [(2, 550), (3, 450)] {
-        let lines = (0..lines).map(|n| write(&format!("k{sent}-{n}"), "1")).collect();
-        outcomes.push(session.submit(lines).await.unwrap());
-        let goes = async {
-            while store.sent() < sent {
-                tokio::task::yield_now().await;
-            }
-        };
-        let goes = tokio::time::timeout(Duration::from_secs(60), goes).await;
-        assert!(goes.is_ok(), "what waits is handed to the store");
-    }
-    store.let_through(10);
-    assert!(join_all(outcomes).await.into_iter().all(|outcome| outcome.failure.is_none()));
-    assert_eq!(*store.appended.lock(), [1, 550, 450]);
-}
-
 #[actix_rt::test]
 async fn what_is_known_does_not_wait_for_what_has_to_be_looked_up_behind_it() {
     let (store, topics) = warm(Settings::default()).await;

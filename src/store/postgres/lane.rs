@@ -37,8 +37,8 @@ use crate::metrics;
 const FLIGHTS_MAX: usize = 2;
 /// Events of a statement, where it holds more than one batch.
 const EVENTS_MAX: usize = 3_000;
-/// Events with which a statement is not small any more, as an actor's batch.
-const EVENTS_LARGE: usize = 250;
+/// Events with which a statement is large.
+const EVENTS_LARGE: usize = 500;
 /// Size of a statement in bytes, where it holds more than one batch.
 const BYTES_MAX: usize = 8 << 20;
 /// The pause after the first failure to connect; it doubles up to [`PAUSE_MAX`].

@@ -46,10 +46,6 @@ use looking_up::LookUp;
 /// Most small batches in flight: the one that the store works on and the one that it finds next.
 const SMALL_IN_FLIGHT: usize = 2;
 
-/// A batch with one part in so many of the events of the largest is not small: half of a request of five
-/// hundred lines.
-const NOT_SMALL: usize = 8;
-
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -279,11 +275,10 @@ impl TopicActor {
 
     /// Whether what waits should go now. A small batch waits, and grows, while one as large is in
     /// flight: otherwise producers that wait for their acks would fall into ever smaller groups, each with
-    /// a commit of its own. What is not small does not wait, however large the one in flight: the store
-    /// should find it when it has done that one.
+    /// a commit of its own.
     fn is_worth_a_commit(&self) -> bool {
         let in_flight: usize = self.in_flight.iter().map(|flight| flight.commands).sum();
-        let large = self.settings.batch_events_max / NOT_SMALL;
+        let large = self.settings.batch_events_max / 4;
         let enough =
             if self.in_flight.len() < SMALL_IN_FLIGHT { in_flight.min(large) } else { large };
         in_flight == 0 || self.queue.has_unplanned(enough)
