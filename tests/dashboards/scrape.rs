@@ -66,7 +66,11 @@ async fn consumers_have_no_more_series_than_the_setting_says() {
 
 /// Waits until a scrape has a line.
 async fn seen(service: &Service, line: &str) {
-    let scrapes = async { while !service.metrics().await.lines().any(|found| found == line) {} };
+    let scrapes = async {
+        while !service.metrics().await.lines().any(|found| found == line) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
     tokio::time::timeout(PATIENCE, scrapes).await.unwrap_or_else(|_| panic!("{line} is not seen"));
 }
 
