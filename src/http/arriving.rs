@@ -53,7 +53,10 @@ impl Share<'_> {
     /// `overloaded`.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
         let more = bytes.saturating_sub(FREE).saturating_sub(self.taken);
-        if more > 0 && !self.of.take(more) {
+        if more == 0 {
+            return Ok(());
+        }
+        if !self.of.take(more) {
             let max = self.of.max;
             let detail = format!(
                 "too many large bodies are arriving: together they may have {max} bytes \
@@ -61,10 +64,8 @@ impl Share<'_> {
             );
             return Err(Problem::new(ErrorCode::Overloaded, detail));
         }
-        if more > 0 {
-            metrics::arriving(more as f64);
-            self.taken += more;
-        }
+        self.taken += more;
+        metrics::arriving(more as f64);
         Ok(())
     }
 }

@@ -45,16 +45,7 @@ async fn consumers_have_no_more_series_than_the_setting_says() {
     assert_eq!(begin.send().await.expect("an answer").status(), 201);
     // They are looked at every five seconds.
     let other = "tidelog_consumer_lag_events{topic=\"(other)\",consumer=\"(other)\"} 5";
-    let seen = async {
-        loop {
-            let text = service.metrics().await;
-            if text.lines().any(|line| line == other) {
-                return text;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let text = tokio::time::timeout(PATIENCE, seen).await.expect("it is seen");
+    let text = seen(&service, other).await;
     table::check(&text, false);
     let events = of(&text, "tidelog_consumer_lag_events");
     let own =
@@ -64,27 +55,37 @@ async fn consumers_have_no_more_series_than_the_setting_says() {
     promtool(&["check", "metrics"], &text).expect("it is as Prometheus wants");
 }
 
-/// Waits until a scrape has a line.
-async fn seen(service: &Service, line: &str) {
+/// The first scrape from now that has a line.
+async fn seen(service: &Service, line: &str) -> String {
     let scrapes = async {
-        while !service.metrics().await.lines().any(|found| found == line) {
+        loop {
+            let text = service.metrics().await;
+            if text.lines().any(|found| found == line) {
+                return text;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, scrapes).await.unwrap_or_else(|_| panic!("{line} is not seen"));
+    let text = tokio::time::timeout(PATIENCE, scrapes).await;
+    text.unwrap_or_else(|_| panic!("{line} is not seen"))
 }
 
 #[tokio::test]
 async fn bodies_that_arrive_are_seen_until_they_have_or_their_client_is_gone() {
     let service = Service::start("memory:", &["--body-bytes-total-max", "64MiB"]);
     seen(&service, "tidelog_arriving_bytes_max 67108864").await;
-    let mut stream = TcpStream::connect(&service.address).await.expect("it listens");
     let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/json\r\nContent-Length: 200000\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.expect("it is sent");
-    stream.write_all(&[b' '; 100_000]).await.expect("it is sent");
-    seen(&service, "tidelog_arriving_bytes 83616").await;
-    drop(stream);
+    for the_rest_comes in [true, false] {
+        let mut stream = TcpStream::connect(&service.address).await.expect("it listens");
+        stream.write_all(head.as_bytes()).await.expect("it is sent");
+        stream.write_all(&[b' '; 100_000]).await.expect("it is sent");
+        seen(&service, "tidelog_arriving_bytes 83616").await;
+        if the_rest_comes {
+            stream.write_all(&[b' '; 100_000]).await.expect("it is sent");
+            seen(&service, "tidelog_arriving_bytes 0").await;
+        }
+    }
     seen(&service, "tidelog_arriving_bytes 0").await;
 }
 
