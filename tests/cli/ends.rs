@@ -1,17 +1,16 @@
 //! How commands end: exit codes, and what is said where.
 
 use std::io::Read as _;
-use std::net::TcpListener;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::cluster::port::free_port;
 use crate::places::{Kind, Place};
 use crate::run::{Done, Running, feed, run, tidelog};
 
-/// An address that nobody listens on.
-fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    format!("http://{}", listener.local_addr().expect("it is bound"))
+/// The URL of an address that nobody listens on.
+pub fn nobody() -> String {
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 #[test]

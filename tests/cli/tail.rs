@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tidelog::config::Config;
 use tidelog::store::memory::MemoryStore;
 
+use crate::cluster::port::free_port;
+use crate::ends::nobody;
 use crate::places::{Kind, Place};
 use crate::run::{Running, feed, tidelog};
 use crate::service::Service;
@@ -74,9 +76,7 @@ fn what_comes_is_printed_as_it_comes() {
 
 #[test]
 fn a_service_that_is_not_there_is_told_before_it_is_given_up() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", port.local_addr().expect("an address"));
-    drop(port);
+    let url = nobody();
     for command in [&["read", "t"][..], &["tail", "-f", "t"], &["append", "t"]] {
         let args = [command, &["--url", &url, "--retry", "1"]].concat();
         let done = feed(&args, "{\"key\":\"k\",\"data\":1}\n").fails(69, &url);
@@ -94,8 +94,9 @@ fn a_lost_service_is_told_once_and_found_again_without_missing_anything() {
         let config = Config::default();
         runtime.block_on(Service::start(config, store.clone(), store.clone(), port))
     };
-    let service = start(0);
-    let (port, url) = (service.port, service.url());
+    let port = free_port();
+    let service = start(port);
+    let url = service.url();
     let append = |n: u64| {
         let line = json!({"key": "k", "data": n}).to_string();
         feed(&["append", "t", "--url", &url], line).ok();

@@ -13,6 +13,7 @@ use tidelog::domain::{Seq, TransactionNo};
 use tidelog::store::{Direction, Scan};
 
 use crate::make::name;
+use crate::port::free_port;
 use crate::world::{client, pair};
 
 /// The command, running.
@@ -63,8 +64,8 @@ const KILLS: u64 = 4;
 async fn a_stream_outlives_the_service_and_is_written_once_in_order() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = dir.path().join("events.db");
-    let mut service = Tidelog::start(&store, "127.0.0.1:0");
-    let address = service.url.trim_start_matches("http://").to_owned();
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut service = Tidelog::start(&store, &address);
     let (writer, topic) = (client(&service.url).writer(), name("t"));
 
     let lines = (0..LINES).map(|n| event(&format!("k{}", n % 7), &n.to_string()));

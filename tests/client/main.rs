@@ -11,6 +11,8 @@ mod killed;
 mod live;
 #[path = "../support/make.rs"]
 mod make;
+#[path = "../support/port.rs"]
+mod port;
 mod requests;
 #[path = "../support/service.rs"]
 mod service;

@@ -6,7 +6,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::net::TcpListener;
+pub mod port;
+
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl Cluster {
         initdb.args(["-N", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]);
         run(initdb.arg(&data));
         for _ in 0..PORTS_TRIED_MAX {
-            cluster.port = free_port();
+            cluster.port = port::free_port();
             cluster.configure(settings);
             if cluster.starts() {
                 return cluster;
@@ -202,17 +203,6 @@ fn as_server_user(mut command: Command) -> Command {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
     command
-}
-
-/// A port that nobody listens on, and that the system gives to no outgoing connection: such a one
-/// could take it while the server is down.
-fn free_port() -> u16 {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-    let low = range.ok().and_then(|range| range.split_whitespace().next()?.parse().ok());
-    let low = low.unwrap_or(32_768).max(2_048);
-    let listens = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let mut ports = std::iter::repeat_with(|| rand::random_range(low / 2..low));
-    ports.find(listens).expect("it does not end")
 }
 
 /// Those of `TIDELOG_POSTGRES_BIN`, else the newest installed version's, or those on the PATH.
