@@ -9,7 +9,7 @@
 //! summary comes last. What was submitted is done whether or not the client is still there.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,8 +48,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks submitted whose acks have not been taken by the client.
 const CHUNKS_OPEN: usize = 64;
 
-/// How long an answer waits for the end of a body of known length.
-const READ_FIRST: Duration = Duration::from_millis(50);
+/// How long a body of known length may pause before its answer begins all the same: maybe the client
+/// sends the rest once it has seen acks.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Which acks the client wants to see.
 #[derive(Clone, Copy)]
@@ -88,15 +89,13 @@ pub(super) async fn append(
     }
     let (chunks, answers) = mpsc::channel(CHUNKS_OPEN);
     let lines = Lines::new(body, app.clone());
-    let (unread, read) = oneshot::channel();
-    let unread = Some(unread);
+    let (held_back, begins) = oneshot::channel();
+    // An answer that begins before its request has ended costs the client its connection.
+    let held_back = request.headers().contains_key(CONTENT_LENGTH).then_some(held_back);
     let draft = Draft::new();
-    let intake = Intake { app: app.clone(), session, producer, chunks, line: 0, draft, unread };
+    let intake = Intake { app: app.clone(), session, producer, chunks, line: 0, draft, held_back };
     actix_web::rt::spawn(intake.run(lines));
-    if request.headers().contains_key(CONTENT_LENGTH) {
-        // An answer that begins before its request has ended costs the client its connection.
-        let _ = tokio::time::timeout(READ_FIRST, read).await;
-    }
+    let _ = begins.await;
     let (request_id, progress) = (request_id(&request), Progress::of(&request));
     let answer = Answer { app, topic, acks, answers, request_id, progress, summary: None };
     let pieces = stream::unfold(answer, |mut answer| async move {
@@ -177,8 +176,8 @@ struct Intake {
     /// The lines seen so far, empty ones included.
     line: u64,
     draft: Draft,
-    /// Dropped when no more will be read.
-    unread: Option<oneshot::Sender<()>>,
+    /// Dropped when the answer may begin: nothing more will be read, or not before there are acks.
+    held_back: Option<oneshot::Sender<()>>,
 }
 
 impl Intake {
@@ -189,7 +188,7 @@ impl Intake {
             Err(Stop::Gone) => return,
         };
         let unread = lines.into_body();
-        self.unread = None;
+        self.held_back = None;
         // What came before a bad line is written.
         let end = match self.submit().await {
             Ok(()) => end,
@@ -206,7 +205,7 @@ impl Intake {
 
     async fn take_all(&mut self, lines: &mut Lines) -> Result<(), Stop> {
         loop {
-            let piece = lines.next().await.map_err(|problem| problem.on_line(self.line + 1))?;
+            let piece = self.next(lines).await.map_err(|problem| problem.on_line(self.line + 1))?;
             match piece {
                 Piece::Lines(piece) => {
                     let mut from = 0;
@@ -226,6 +225,17 @@ impl Intake {
                 }
             }
         }
+    }
+
+    async fn next(&mut self, lines: &mut Lines) -> Result<Piece, Problem> {
+        let mut piece = pin!(lines.next());
+        if self.held_back.is_some() {
+            match tokio::time::timeout(PAUSE, piece.as_mut()).await {
+                Ok(piece) => return piece,
+                Err(_) => self.held_back = None,
+            }
+        }
+        piece.await
     }
 
     async fn take(&mut self, line: Bytes) -> Result<(), Stop> {
@@ -259,6 +269,9 @@ impl Intake {
         let mut draft = std::mem::replace(&mut self.draft, Draft::new());
         let Some((first, _)) = draft.lines.first().copied() else { return Ok(()) };
         keep_commands(&mut draft.commands, draft.bytes);
+        if self.chunks.capacity() == 0 {
+            self.held_back = None;
+        }
         // Room for the answer first: who does not read his acks writes nothing either.
         let room = self.chunks.clone().reserve_owned().await.map_err(|_| Stop::Gone)?;
         match self.session.submit(draft.commands).await {

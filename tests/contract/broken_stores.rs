@@ -1,6 +1,7 @@
 //! What a store brings about that does not do what it should, or takes its time: rows of the contract's table of
 //! errors, and what is handed to it meanwhile. Not here: stores that really are killed (`bad_days.rs`, `trouble.rs`).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ on_every_backend!(
     a_consumer_that_is_not_moved_is_told_what_is_certain,
     a_full_queue_is_told_as_such,
     the_second_half_of_a_request_does_not_wait_for_the_first,
+    a_store_that_takes_its_time_costs_nobody_the_connection,
 );
 
 /// A store that does not do what it should.
@@ -221,8 +223,33 @@ async fn a_full_queue_is_told_as_such(backend: &Backend) {
 async fn the_second_half_of_a_request_does_not_wait_for_the_first(backend: &Backend) {
     let server = broken(Broken::Slow, backend.config()).await;
     server.write("t", "k", "1").await; // From here on the topic is taken.
-    let lines: String = (0..1000).map(|n| format!("{{\"key\":\"k{n}\",\"data\":1}}\n")).collect();
-    let answer = server.lines(EVENTS, &lines).send().await.expect("an answer");
+    let answer = server.lines(EVENTS, &updates(1000)).send().await.expect("an answer");
+    assert_eq!(written(answer).await, 1000);
+}
+
+/// An answer began after 50 ms at most, before its request had ended, and then the connection was closed.
+async fn a_store_that_takes_its_time_costs_nobody_the_connection(backend: &Backend) {
+    let config = Config { topic_queue_events_max: 550, ..backend.config() };
+    let server = broken(Broken::Slow, config).await;
+    server.write("t", "k", "1").await;
+    // There is room for the first chunk, and for the rest when that is written.
+    let mut answer = pin!(server.lines(EVENTS, &updates(600)).send());
+    let early = tokio::time::timeout(Duration::from_millis(200), answer.as_mut()).await;
+    assert!(early.is_err(), "the answer begins when all is read");
+    server.write("another", "k", "1").await; // The second append.
+    let answer = answer.await.expect("an answer");
+    assert_eq!(answer.headers().get("Connection"), None);
+    assert_eq!(written(answer).await, 600);
+}
+
+/// Lines, each with a key of its own.
+fn updates(count: usize) -> String {
+    (0..count).map(|n| format!("{{\"key\":\"k{n}\",\"data\":1}}\n")).collect()
+}
+
+/// The events that were written, as the summary says.
+async fn written(answer: reqwest::Response) -> u64 {
     let lines = lines_of(answer).await;
-    assert_eq!(lines.last().expect("a summary")["summary"]["written"], 1000, "{:?}", lines.last());
+    let summary = &lines.last().expect("a summary")["summary"];
+    summary["written"].as_u64().unwrap_or_else(|| panic!("{summary}"))
 }

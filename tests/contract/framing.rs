@@ -20,6 +20,7 @@ on_every_backend!(
     a_request_keeps_its_own_id_if_it_is_decent,
     a_refused_body_does_not_become_the_next_request,
     lines_of_a_known_length_leave_the_connection_open,
+    lines_of_a_known_length_may_be_any_number,
     http2_streams_both_ways,
     a_body_shorter_than_it_says_is_not_a_body,
     problems_of_every_method_and_to_head,
@@ -152,6 +153,15 @@ async fn lines_of_a_known_length_leave_the_connection_open(backend: &Backend) {
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
     assert_eq!(answers.matches("\"complete\":true").count(), 2, "{answers}");
     assert!(!answers.to_lowercase().contains("connection: close"), "{answers}");
+}
+
+/// Acks wait for the end of such a body, but only so many of them.
+async fn lines_of_a_known_length_may_be_any_number(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    let lines: String = (0..40_000).map(|n| format!("{{\"key\":\"k\",\"data\":{n}}}\n")).collect();
+    let answer = server.lines(&format!("{EVENTS}?acks=summary"), &lines).send().await;
+    let lines = lines_of(answer.expect("an answer")).await;
+    assert_eq!(lines[0]["summary"]["written"], 40_000, "{}", lines[0]);
 }
 
 async fn http2_streams_both_ways(backend: &Backend) {
