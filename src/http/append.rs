@@ -33,6 +33,7 @@ use super::keep::keep_commands;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
+use super::stall::guarded;
 use super::transactions::{check, write_one};
 use crate::domain::{Command, ProducerId, ProducerLine, TopicName, Write};
 use crate::topic::{Outcome, Session};
@@ -97,11 +98,13 @@ pub(super) async fn append(
     actix_web::rt::spawn(intake.run(lines));
     let _ = begins.await;
     let (request_id, progress) = (request_id(&request), Progress::of(&request));
+    let stall = app.limits.read_stall_timeout;
     let answer = Answer { app, topic, acks, answers, request_id, progress, summary: None };
     let pieces = stream::unfold(answer, |mut answer| async move {
         let piece = answer.next().await?;
         Some((Ok::<_, Problem>(piece), answer))
     });
+    let pieces = guarded(&request, pieces, stall);
     Ok(HttpResponse::Ok().content_type("application/x-ndjson").streaming(pieces))
 }
 

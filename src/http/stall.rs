@@ -61,9 +61,9 @@ async fn watch(shared: Rc<Shared>, stall: Duration, request_id: String, progress
         }
         sleep_until(due).await;
     }
-    metrics::live_reader_cut();
+    metrics::answer_cut();
     let seconds = stall.as_secs_f64();
-    tracing::info!(request_id, seconds, "a live reader did not read; it is cut");
+    tracing::info!(request_id, seconds, "an answer was not read; it is cut");
     progress.failed(ErrorCode::RequestTimeout);
     shared.pieces.take();
 }

@@ -341,9 +341,9 @@ pub fn live_events(from: &'static str, count: usize) {
     counter!("tidelog_live_events_total", "from" => from).increment(count as u64);
 }
 
-/// A live reader did not read for too long.
-pub fn live_reader_cut() {
-    counter!("tidelog_live_readers_cut_total").increment(1);
+/// A client did not read its answer for too long.
+pub fn answer_cut() {
+    counter!("tidelog_answers_cut_total").increment(1);
 }
 
 /// How much is held for live readers.

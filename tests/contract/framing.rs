@@ -159,7 +159,8 @@ async fn lines_of_a_known_length_leave_the_connection_open(backend: &Backend) {
 async fn lines_of_a_known_length_may_be_any_number(backend: &Backend) {
     let server = Server::start(backend.config()).await;
     let lines: String = (0..40_000).map(|n| format!("{{\"key\":\"k\",\"data\":{n}}}\n")).collect();
-    let answer = server.lines(&format!("{EVENTS}?acks=summary"), &lines).send().await;
+    let request = server.lines(&format!("{EVENTS}?acks=summary"), &lines);
+    let answer = request.timeout(Duration::from_secs(60)).send().await;
     let lines = lines_of(answer.expect("an answer")).await;
     assert_eq!(lines[0]["summary"]["written"], 40_000, "{}", lines[0]);
 }

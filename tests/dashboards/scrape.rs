@@ -89,6 +89,30 @@ async fn bodies_that_arrive_are_seen_until_they_have_or_their_client_is_gone() {
     seen(&service, "tidelog_arriving_bytes 0").await;
 }
 
+/// On HTTP/1.1 the kernel ends the connection; on HTTP/2 such a stream was kept for as long as that.
+#[tokio::test]
+async fn acks_that_nobody_reads_are_seen_to_be_cut_and_their_connection_goes_on() {
+    let service = Service::start("memory:", &["--read-stall-timeout", "1s"]);
+    let client = crate::plain::builder().http2_prior_knowledge();
+    let client = client.http2_initial_stream_window_size(1 << 16).build().expect("a client");
+    let post = |topic: &str, body: reqwest::Body| {
+        let request = client.post(service.url(&format!("/v1/topics/{topic}/events"))).body(body);
+        request.header("Content-Type", "application/x-ndjson").send()
+    };
+    let line = "{\"key\":\"k\",\"data\":1}\n";
+    let lines = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(line.repeat(100)));
+    let mut unread = post("t", reqwest::Body::wrap_stream(lines)).await.expect("an answer");
+    seen(&service, "tidelog_answers_cut_total 1").await;
+    let other = post("other", line.into()).await.expect("an answer");
+    assert!(other.text().await.expect("a body").contains("\"complete\":true"));
+    let reading = async {
+        while unread.chunk().await?.is_some() {}
+        Ok::<(), reqwest::Error>(())
+    };
+    let read = tokio::time::timeout(PATIENCE, reading).await.expect("it has an end");
+    assert!(read.is_err(), "it was reset, and is not over");
+}
+
 fn series(text: &str) -> usize {
     table::exposed(text).values().map(|metric| metric.series.len()).sum()
 }
