@@ -23,6 +23,8 @@ struct Script {
     url: String,
     /// The targets of the requests.
     asked: Arc<Mutex<Vec<String>>>,
+    /// How long its client endures that nothing comes.
+    silence: Duration,
     _tasks: JoinSet<()>,
 }
 
@@ -51,11 +53,11 @@ impl Script {
                 }
             }
         });
-        Self { url, asked, _tasks: tasks }
+        Self { url, asked, silence: Duration::from_secs(60), _tasks: tasks }
     }
 
     fn reader(&self) -> HttpReader {
-        let builder = Client::builder(&self.url).silence(Duration::from_millis(200));
+        let builder = Client::builder(&self.url).silence(self.silence);
         let builder = builder.pauses(Duration::from_millis(1), Duration::from_millis(5));
         builder.build().expect("a client").reader()
     }
@@ -183,7 +185,7 @@ async fn an_end_a_silence_and_an_error_that_may_pass_are_gone_over() {
         3 => (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno".to_vec(), None),
         _ => (answer(&messages(from..from + 2)), None),
     });
-    let script = script.await;
+    let script = Script { silence: Duration::from_secs(1), ..script.await };
     assert_eq!(events(&script, 0, 5).await, [0, 1, 2, 3, 4]);
     assert_eq!(script.from(), ["0", "1", "2", "3", "3"]);
 }

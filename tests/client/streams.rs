@@ -192,7 +192,7 @@ async fn patience_begins_with_the_line_and_not_with_the_stream() {
     let world = World::new().await;
     let cut = Plan { from: From::Service, after: 0, cut: Cut::Both };
     let proxy = Cutter::start(world.service.port, [cut; 3]).await;
-    let within = Duration::from_millis(200);
+    let within = Duration::from_secs(1);
     let builder = Client::builder(&proxy.url()).retry_within(within);
     let builder = builder.pauses(Duration::from_millis(1), Duration::from_millis(1));
     let writer = builder.build().expect("a client").writer();

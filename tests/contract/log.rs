@@ -96,6 +96,9 @@ async fn an_outage_is_a_few_lines_of_the_log_and_a_stop_is_none() {
     }
     cluster.start();
     while write(0, 9).await.expect("an answer").status() != 201 {}
+    // Reading may have failed as well, and is only known to work once something was read.
+    let ready = || tidelog.client.get(format!("{}/health/ready", tidelog.url)).send();
+    while ready().await.expect("an answer").status() != 200 {}
     tidelog.signal(Signal::SIGTERM);
     assert_eq!(tidelog.wait().code(), Some(0));
     let log = tidelog.rest_of_log().await;

@@ -190,14 +190,9 @@ async fn a_stream_of_http_2_that_is_not_read_is_let_go_and_others_of_its_connect
 
 #[tokio::test]
 async fn a_reader_that_is_slow_but_reads_gets_everything() {
-    let stall = Duration::from_secs(1);
     let memory = 256 << 10;
-    let config = Config {
-        read_stall_timeout: stall,
-        live_topic_bytes_max: memory,
-        live_bytes_max: memory,
-        ..Config::default()
-    };
+    let config =
+        Config { live_topic_bytes_max: memory, live_bytes_max: memory, ..Config::default() };
     let server = Server::with(config).await;
     let mut feed = Feed::messages(server.get(EVENTS)).await;
     feed.expect_a("caught-up").await;

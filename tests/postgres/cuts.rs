@@ -82,7 +82,7 @@ async fn a_server_that_falls_silent_is_given_up_in_time_and_what_was_not_sent_is
     let cluster = Cluster::shared();
     let url = cluster.database();
     let proxy = Proxy::start(cluster.port()).await;
-    let append_timeout = Duration::from_secs(1);
+    let append_timeout = Duration::from_secs(4);
     let config = Config { append_timeout, ..small(&proxy.through(&url)) };
     let store = PostgresStore::connect(&config).await.expect("opens");
     let mut writer = Writer::open(&store, "t").await;

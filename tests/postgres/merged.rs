@@ -116,6 +116,7 @@ async fn a_locked_topic_fails_alone_and_nothing_of_it_is_written() {
     assert!(outcomes[1].is_ok(), "{:?}", outcomes[1]);
     let fence = store.open(&name("locked")).await;
     assert!(matches!(fence, Err(tidelog::store::StoreError::Unavailable(_))), "{fence:?}");
+    client.batch_execute("ROLLBACK").await.expect("lets go");
     drop(client);
     driver.await.expect("no panic").expect("ends in peace");
     let opened = store.open(&name("locked")).await.expect("free again");

@@ -178,7 +178,7 @@ async fn a_line_that_the_store_cannot_hold_ends_its_session_only() {
 #[actix_rt::test]
 async fn a_store_that_is_away_for_too_long_fails_all_that_waits_and_works_when_it_is_back() {
     let store = FaultyStore::new();
-    let timeout = Duration::from_millis(50);
+    let timeout = Duration::from_millis(500);
     let settings = Settings { write_timeout: timeout, ..settings() };
     let topics = Topics::new(Arc::clone(&store) as _, settings);
     topics.submit(&topic(), write("first", "1")).await.expect("the store is there");
@@ -193,7 +193,7 @@ async fn a_store_that_is_away_for_too_long_fails_all_that_waits_and_works_when_i
 #[actix_rt::test]
 async fn what_is_at_a_store_that_hangs_is_unknown_and_what_waits_is_not_written() {
     let store = FaultyStore::new();
-    let timeout = Duration::from_millis(50);
+    let timeout = Duration::from_millis(500);
     let settings = Settings { write_timeout: timeout, commits_in_flight_max: 1, ..settings() };
     let topics = Topics::new(Arc::clone(&store) as _, settings);
     topics.submit(&topic(), write("first", "1")).await.expect("the store is there");

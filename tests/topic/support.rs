@@ -60,8 +60,8 @@ pub struct FaultyStore {
     pub forgetful: Mutex<bool>,
     pub lookups: AtomicUsize,
     pub keys_looked_up: AtomicUsize,
-    /// Look-ups wait while this is locked.
-    pub looking_up: tokio::sync::Mutex<()>,
+    /// One permit for each look-up that may be done.
+    look_ups: Semaphore,
     /// How many pages of keys were asked for.
     pub pages: AtomicUsize,
     /// Pages of keys wait while this is locked.
@@ -98,7 +98,7 @@ impl FaultyStore {
             forgetful: Mutex::default(),
             lookups: AtomicUsize::new(0),
             keys_looked_up: AtomicUsize::new(0),
-            looking_up: tokio::sync::Mutex::default(),
+            look_ups: Semaphore::new(Semaphore::MAX_PERMITS),
             pages: AtomicUsize::new(0),
             reading: tokio::sync::Mutex::default(),
             folds: AtomicUsize::new(0),
@@ -156,6 +156,15 @@ impl FaultyStore {
 
     pub fn let_through(&self, appends: usize) {
         self.gate.add_permits(appends);
+    }
+
+    /// No look-up is done until [`Self::let_look_ups_through`].
+    pub fn hold_look_ups(&self) {
+        self.look_ups.forget_permits(usize::MAX);
+    }
+
+    pub fn let_look_ups_through(&self, look_ups: usize) {
+        self.look_ups.add_permits(look_ups);
     }
 
     /// The store loses everything; returns what it had.
@@ -255,7 +264,7 @@ impl EventSourceWriter for FaultyStore {
         self.call()?;
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.keys_looked_up.fetch_add(wanted.keys.len(), Ordering::SeqCst);
-        let _turn = self.looking_up.lock().await;
+        self.look_ups.acquire().await.expect("it is never closed").forget();
         let mut facts = self.inner().facts(topic, wanted).await?;
         if *self.forgetful.lock() {
             facts.replays.iter_mut().for_each(Vec::clear);
