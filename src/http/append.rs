@@ -2,24 +2,26 @@
 //! being read.
 //!
 //! Two halves: [`Intake`] reads lines and submits them, as many together as have arrived; the
-//! answer awaits the outcomes in order and writes the acks. Between them a bounded channel, so
-//! that a client that does not read its acks stops being read itself, and holds up nobody else.
+//! answer awaits the outcomes in order and writes the acks. Between them so much is bounded that
+//! a client that does not read its acks stops being read itself, and holds up nobody else.
 //!
 //! Invariants: lines are submitted in order; after a line that failed none is submitted; the
 //! summary comes last. What was submitted is done whether or not the client is still there.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::Version;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderName};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::stream;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::access::Progress;
 use super::app::App;
@@ -46,12 +48,12 @@ use crate::wire::submitted::{self, Submitted};
 const CHUNK_LINES: usize = 500;
 /// Most bytes that are submitted together, unless a line has more.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Chunks submitted whose acks have not been taken by the client.
-const CHUNKS_OPEN: usize = 64;
+/// Events submitted whose acks have not been taken by the client. A chunk that has more counts as many.
+const EVENTS_OPEN: u32 = 32_000;
 
-/// How long a body of known length may pause before its answer begins all the same: maybe the client
-/// sends the rest once it has seen acks.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long an answer waits for the end of a body of known length: maybe the client sends the rest
+/// once it has seen acks.
+const READ_FIRST: Duration = Duration::from_secs(2);
 
 /// Which acks the client wants to see.
 #[derive(Clone, Copy)]
@@ -88,15 +90,19 @@ pub(super) async fn append(
             return Err(error.into());
         }
     }
-    let (chunks, answers) = mpsc::channel(CHUNKS_OPEN);
+    let (chunks, answers) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(EVENTS_OPEN as usize));
     let lines = Lines::new(body, app.clone());
     let (held_back, begins) = oneshot::channel();
-    // An answer that begins before its request has ended costs the client its connection.
-    let held_back = request.headers().contains_key(CONTENT_LENGTH).then_some(held_back);
-    let draft = Draft::new();
-    let intake = Intake { app: app.clone(), session, producer, chunks, line: 0, draft, held_back };
+    let held_back = Some(held_back);
+    let (app_too, draft) = (app.clone(), Draft::new());
+    let intake =
+        Intake { app: app_too, session, producer, chunks, room, line: 0, draft, held_back };
     actix_web::rt::spawn(intake.run(lines));
-    let _ = begins.await;
+    if request.version() < Version::HTTP_2 && request.headers().contains_key(CONTENT_LENGTH) {
+        // An answer that begins before its request has ended costs the client its connection.
+        let _ = tokio::time::timeout(READ_FIRST, begins).await;
+    }
     let (request_id, progress) = (request_id(&request), Progress::of(&request));
     let stall = app.limits.read_stall_timeout;
     let answer = Answer { app, topic, acks, answers, request_id, progress, summary: None };
@@ -135,7 +141,7 @@ type Coming = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// What the intake hands to the answer, in order.
 enum Chunk {
     /// Lines that were submitted: their numbers, and whether each is a group.
-    Submitted(Vec<(u64, bool)>, Coming),
+    Submitted(Vec<(u64, bool)>, Coming, OwnedSemaphorePermit),
     /// A line that cannot be submitted. Nothing follows.
     Failed(Box<Problem>),
     /// The body ended properly. Nothing follows.
@@ -146,13 +152,14 @@ enum Chunk {
 struct Draft {
     commands: Vec<Command>,
     lines: Vec<(u64, bool)>,
+    events: u32,
     /// Bytes received for it, empty lines included.
     bytes: usize,
 }
 
 impl Draft {
     fn new() -> Self {
-        Self { commands: Vec::new(), lines: Vec::new(), bytes: 0 }
+        Self { commands: Vec::new(), lines: Vec::new(), events: 0, bytes: 0 }
     }
 }
 
@@ -175,11 +182,13 @@ struct Intake {
     session: Session,
     /// The number of the next line that has an event, where the producer numbers its lines.
     producer: Option<ProducerLine>,
-    chunks: mpsc::Sender<Chunk>,
+    chunks: mpsc::UnboundedSender<Chunk>,
+    /// One permit for each event that may be submitted.
+    room: Arc<Semaphore>,
     /// The lines seen so far, empty ones included.
     line: u64,
     draft: Draft,
-    /// Dropped when the answer may begin: nothing more will be read, or not before there are acks.
+    /// Dropped when the answer should begin: nothing more will be read, or not before acks are taken.
     held_back: Option<oneshot::Sender<()>>,
 }
 
@@ -198,7 +207,7 @@ impl Intake {
             Err(Stop::Failed(problem)) => Chunk::Failed(Box::new(problem)),
             Err(Stop::Gone) => return,
         };
-        let _ = self.chunks.send(end).await;
+        let _ = self.chunks.send(end);
         // What is left of the body is kept until the answer has ended: the server then closes the
         // connection gently. A body that is dropped would be closed on, and the reset that follows
         // takes acks with it that the client has not read yet.
@@ -208,7 +217,11 @@ impl Intake {
 
     async fn take_all(&mut self, lines: &mut Lines) -> Result<(), Stop> {
         loop {
-            let piece = self.next(lines).await.map_err(|problem| problem.on_line(self.line + 1))?;
+            let piece = tokio::select! {
+                piece = lines.next() => piece,
+                () = self.chunks.closed() => return Err(Stop::Gone),
+            };
+            let piece = piece.map_err(|problem| problem.on_line(self.line + 1))?;
             match piece {
                 Piece::Lines(piece) => {
                     let mut from = 0;
@@ -230,17 +243,6 @@ impl Intake {
         }
     }
 
-    async fn next(&mut self, lines: &mut Lines) -> Result<Piece, Problem> {
-        let mut piece = pin!(lines.next());
-        if self.held_back.is_some() {
-            match tokio::time::timeout(PAUSE, piece.as_mut()).await {
-                Ok(piece) => return piece,
-                Err(_) => self.held_back = None,
-            }
-        }
-        piece.await
-    }
-
     async fn take(&mut self, line: Bytes) -> Result<(), Stop> {
         self.line += 1;
         self.draft.bytes += line.len() + 1;
@@ -254,6 +256,7 @@ impl Intake {
             Submitted::Group(events) => (events, true),
         };
         check(&events, &self.app.limits).map_err(here)?;
+        self.draft.events += u32::try_from(events.len()).unwrap_or(EVENTS_OPEN);
         let producer = self.producer.clone();
         if let Some(next) = &mut self.producer {
             next.line += 1;
@@ -272,17 +275,26 @@ impl Intake {
         let mut draft = std::mem::replace(&mut self.draft, Draft::new());
         let Some((first, _)) = draft.lines.first().copied() else { return Ok(()) };
         keep_commands(&mut draft.commands, draft.bytes);
-        if self.chunks.capacity() == 0 {
-            self.held_back = None;
-        }
         // Room for the answer first: who does not read his acks writes nothing either.
-        let room = self.chunks.clone().reserve_owned().await.map_err(|_| Stop::Gone)?;
+        let room = self.room(draft.events.min(EVENTS_OPEN)).await?;
         match self.session.submit(draft.commands).await {
             Ok(outcome) => {
-                room.send(Chunk::Submitted(draft.lines, Box::pin(outcome)));
-                Ok(())
+                let submitted = Chunk::Submitted(draft.lines, Box::pin(outcome), room);
+                self.chunks.send(submitted).map_err(|_| Stop::Gone)
             }
             Err(error) => Err(Stop::Failed(Problem::from(error).on_line(first))),
+        }
+    }
+
+    /// Room for the acks of so many events.
+    async fn room(&mut self, events: u32) -> Result<OwnedSemaphorePermit, Stop> {
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(events) {
+            return Ok(room);
+        }
+        self.held_back = None;
+        tokio::select! {
+            room = Arc::clone(&self.room).acquire_many_owned(events) => room.map_err(|_| Stop::Gone),
+            () = self.chunks.closed() => Err(Stop::Gone),
         }
     }
 }
@@ -300,7 +312,7 @@ struct Answer {
     app: Data<App>,
     topic: TopicName,
     acks: Acks,
-    answers: mpsc::Receiver<Chunk>,
+    answers: mpsc::UnboundedReceiver<Chunk>,
     request_id: String,
     progress: Rc<Progress>,
     /// `None` before the first piece, and after the last.
@@ -326,7 +338,7 @@ impl Answer {
             // The intake always sends an end; without it nothing can be said of what is missing.
             let chunk = self.answers.recv().await?;
             let end = match chunk {
-                Chunk::Submitted(lines, outcome) => {
+                Chunk::Submitted(lines, outcome, _room) => {
                     self.acknowledge(&lines, outcome.await, &mut summary.so_far, &mut out)
                 }
                 Chunk::Failed(problem) => Some(Some(*problem)),

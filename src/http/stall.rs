@@ -79,7 +79,7 @@ impl Stream for Guarded {
             return Poll::Ready(Some(Err(late)));
         };
         let next = stream.as_mut().poll_next(context);
-        if next.is_ready() {
+        if let Poll::Ready(Some(_)) = next {
             self.shared.waits.set(Some(Instant::now()));
         }
         next

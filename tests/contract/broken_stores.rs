@@ -233,6 +233,7 @@ async fn a_store_that_takes_its_time_costs_nobody_the_connection(backend: &Backe
     let config = Config { topic_queue_events_max: 550, ..backend.config() };
     let server = broken(Broken::Slow, config).await;
     server.write("t", "k", "1").await;
+    server.write("another", "k", "-1").await;
     // There is room for the first chunk, and for the rest when that is written.
     let mut answer = pin!(server.lines(EVENTS, &updates(600)).send());
     let early = tokio::time::timeout(Duration::from_millis(200), answer.as_mut()).await;
