@@ -2,8 +2,8 @@
 //! being read.
 //!
 //! Two halves: [`Intake`] reads lines and submits them, as many together as have arrived; the
-//! answer awaits the outcomes in order and writes the acks. Between them so much is bounded that
-//! a client that does not read its acks stops being read itself, and holds up nobody else.
+//! answer awaits the outcomes in order and writes the acks. What is between them is bounded, so
+//! that a client that does not read its acks stops being read itself, and holds up nobody else.
 //!
 //! Invariants: lines are submitted in order; after a line that failed none is submitted; the
 //! summary comes last. What was submitted is done whether or not the client is still there.
