@@ -94,10 +94,16 @@ pub(super) async fn append(
     let room = Arc::new(Semaphore::new(EVENTS_OPEN as usize));
     let lines = Lines::new(body, app.clone());
     let (held_back, begins) = oneshot::channel();
-    let held_back = Some(held_back);
-    let (app_too, draft) = (app.clone(), Draft::new());
-    let intake =
-        Intake { app: app_too, session, producer, chunks, room, line: 0, draft, held_back };
+    let intake = Intake {
+        app: app.clone(),
+        session,
+        producer,
+        chunks,
+        room,
+        line: 0,
+        draft: Draft::new(),
+        held_back: Some(held_back),
+    };
     actix_web::rt::spawn(intake.run(lines));
     if request.version() < Version::HTTP_2 && request.headers().contains_key(CONTENT_LENGTH) {
         // An answer that begins before its request has ended costs the client its connection.
@@ -140,7 +146,7 @@ type Coming = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// What the intake hands to the answer, in order.
 enum Chunk {
-    /// Lines that were submitted: their numbers, and whether each is a group.
+    /// Lines that were submitted: their numbers, and whether each is a group; and their acks' room.
     Submitted(Vec<(u64, bool)>, Coming, OwnedSemaphorePermit),
     /// A line that cannot be submitted. Nothing follows.
     Failed(Box<Problem>),
@@ -152,14 +158,13 @@ enum Chunk {
 struct Draft {
     commands: Vec<Command>,
     lines: Vec<(u64, bool)>,
-    events: u32,
     /// Bytes received for it, empty lines included.
     bytes: usize,
 }
 
 impl Draft {
     fn new() -> Self {
-        Self { commands: Vec::new(), lines: Vec::new(), events: 0, bytes: 0 }
+        Self { commands: Vec::new(), lines: Vec::new(), bytes: 0 }
     }
 }
 
@@ -256,7 +261,6 @@ impl Intake {
             Submitted::Group(events) => (events, true),
         };
         check(&events, &self.app.limits).map_err(here)?;
-        self.draft.events += u32::try_from(events.len()).unwrap_or(EVENTS_OPEN);
         let producer = self.producer.clone();
         if let Some(next) = &mut self.producer {
             next.line += 1;
@@ -276,7 +280,7 @@ impl Intake {
         let Some((first, _)) = draft.lines.first().copied() else { return Ok(()) };
         keep_commands(&mut draft.commands, draft.bytes);
         // Room for the answer first: who does not read his acks writes nothing either.
-        let room = self.room(draft.events.min(EVENTS_OPEN)).await?;
+        let room = self.room(draft.commands.iter().map(Command::events).sum()).await?;
         match self.session.submit(draft.commands).await {
             Ok(outcome) => {
                 let submitted = Chunk::Submitted(draft.lines, Box::pin(outcome), room);
@@ -287,7 +291,8 @@ impl Intake {
     }
 
     /// Room for the acks of so many events.
-    async fn room(&mut self, events: u32) -> Result<OwnedSemaphorePermit, Stop> {
+    async fn room(&mut self, events: usize) -> Result<OwnedSemaphorePermit, Stop> {
+        let events = u32::try_from(events).map_or(EVENTS_OPEN, |events| events.min(EVENTS_OPEN));
         if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(events) {
             return Ok(room);
         }

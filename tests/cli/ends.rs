@@ -4,14 +4,9 @@ use std::io::Read as _;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cluster::port::free_port;
+use crate::cluster::port::nobody;
 use crate::places::{Kind, Place};
 use crate::run::{Done, Running, feed, run, tidelog};
-
-/// The URL of an address that nobody listens on.
-pub fn nobody() -> String {
-    format!("http://127.0.0.1:{}", free_port())
-}
 
 #[test]
 fn a_service_that_is_not_there_is_69_and_not_healthy() {

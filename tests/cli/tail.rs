@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tidelog::config::Config;
 use tidelog::store::memory::MemoryStore;
 
-use crate::cluster::port::free_port;
-use crate::ends::nobody;
+use crate::cluster::port::{free_port, nobody};
 use crate::places::{Kind, Place};
 use crate::run::{Running, feed, tidelog};
 use crate::service::Service;

@@ -7,7 +7,7 @@ use tidelog::domain::{ConsumerName, Expected, Seq};
 
 use crate::cutter::{Cut, Cutter, From, Plan};
 use crate::make::name;
-use crate::port::free_port;
+use crate::port::nobody;
 use crate::world::{World, client};
 
 fn billing() -> ConsumerName {
@@ -134,7 +134,7 @@ async fn a_move_that_is_cut_at_any_byte_is_never_said_to_be_undone() {
 
 #[tokio::test]
 async fn a_move_that_was_never_sent_is_not_done() {
-    let builder = Client::builder(&format!("http://127.0.0.1:{}", free_port()));
+    let builder = Client::builder(&nobody());
     let impatient = builder.retry_within(std::time::Duration::ZERO).build().expect("a client");
     let error = impatient.consumers().put(&name("t"), &billing(), None, None).await;
     let error = error.expect_err("nobody is there");

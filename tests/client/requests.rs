@@ -8,7 +8,7 @@ use tidelog::store::EventSourceReader as _;
 
 use crate::cutter::{Cut, Cutter, From, Plan};
 use crate::make::name;
-use crate::port::free_port;
+use crate::port::nobody;
 use crate::world::{World, client};
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn errors_say_what_may_be_concluded() {
     assert!(error.to_string().contains("at /events"), "{error}");
 
     // Nobody is there: nothing was sent.
-    let builder = Client::builder(&format!("http://127.0.0.1:{}", free_port()));
+    let builder = Client::builder(&nobody());
     let impatient = builder.retry_within(std::time::Duration::ZERO).build().expect("a client");
     let a = event("a", "1").expect("an event");
     let error = impatient.writer().append(&topic, &a).await.expect_err("nobody is there");

@@ -157,17 +157,16 @@ async fn broken(how: Broken, config: Config) -> Server {
     Server::on(config, (Arc::new(store), reader)).await
 }
 
-fn impatient(backend: &Backend) -> Config {
-    Config { write_timeout: Duration::from_millis(200), ..backend.config() }
-}
+const IMPATIENT: Duration = Duration::from_millis(200);
+/// Where the topic has to be taken in that time, too.
+const NOT_TOO_IMPATIENT: Duration = Duration::from_secs(2);
 
-/// The topic has to be taken in that time, too.
-fn not_too_impatient(backend: &Backend) -> Config {
-    Config { write_timeout: Duration::from_secs(2), ..backend.config() }
+fn within(write_timeout: Duration, backend: &Backend) -> Config {
+    Config { write_timeout, ..backend.config() }
 }
 
 async fn a_store_that_is_lost_while_committing_leaves_the_outcome_unknown(backend: &Backend) {
-    let server = broken(Broken::Hangs, not_too_impatient(backend)).await;
+    let server = broken(Broken::Hangs, within(NOT_TOO_IMPATIENT, backend)).await;
     problem(server.json(EVENTS, EVENT), expect(504, "outcome-unknown")).await;
     let answer = server.lines(EVENTS, EVENT).send().await.expect("an answer");
     let lines = lines_of(answer).await;
@@ -177,11 +176,11 @@ async fn a_store_that_is_lost_while_committing_leaves_the_outcome_unknown(backen
 }
 
 async fn a_store_that_is_away_or_read_only_is_told_as_such_without_its_words(backend: &Backend) {
-    let server = broken(Broken::Away, impatient(backend)).await;
+    let server = broken(Broken::Away, within(IMPATIENT, backend)).await;
     let told = problem(server.json(EVENTS, EVENT), expect(503, "unavailable")).await;
     assert!(!told.to_string().contains("SELECT"), "{told}");
     drop(server);
-    let server = broken(Broken::ReadOnly, impatient(backend)).await;
+    let server = broken(Broken::ReadOnly, within(IMPATIENT, backend)).await;
     let told = problem(server.json(EVENTS, EVENT), expect(503, "read-only")).await;
     assert!(!told.to_string().contains("SELECT"), "{told}");
 }
@@ -199,7 +198,7 @@ async fn a_consumer_that_is_not_moved_is_told_what_is_certain(backend: &Backend)
         (Broken::Away, 503, "unavailable"),
         (Broken::ReadOnly, 503, "read-only"),
     ] {
-        let server = broken(how, impatient(backend)).await;
+        let server = broken(how, within(IMPATIENT, backend)).await;
         let put = server.request(Method::PUT, CONSUMER).body("{\"seq\":0}");
         let put = put.header("Content-Type", "application/json");
         let told = problem(put, expect(status, code)).await;
@@ -210,7 +209,7 @@ async fn a_consumer_that_is_not_moved_is_told_what_is_certain(backend: &Backend)
 }
 
 async fn a_full_queue_is_told_as_such(backend: &Backend) {
-    let config = Config { topic_queue_events_max: 2, ..not_too_impatient(backend) };
+    let config = Config { topic_queue_events_max: 2, ..within(NOT_TOO_IMPATIENT, backend) };
     let server = broken(Broken::Hangs, config).await;
     let request = || server.json(EVENTS, EVENT).send();
     let answers = futures::future::join_all((0..5).map(|_| request())).await;

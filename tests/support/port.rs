@@ -13,3 +13,8 @@ pub fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| rand::random_range(low / 2..low));
     ports.find(is_free).expect("it does not end")
 }
+
+/// The URL of an address that nobody listens on.
+pub fn nobody() -> String {
+    format!("http://127.0.0.1:{}", free_port())
+}
