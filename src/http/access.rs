@@ -19,6 +19,7 @@ use bytes::Bytes;
 use super::auth::TokenName;
 use super::observe::RequestId;
 use super::problem::ErrorCode;
+use super::unread::Kept;
 use crate::metrics;
 
 /// What is noted of a request whose client has gone before there was an answer.
@@ -165,10 +166,11 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A body, and the line that is written at its end.
+/// A body, the line that is written at its end, and the request's body, if that has to be kept so long.
 pub(super) struct Told {
     pub(super) body: BoxBody,
     pub(super) line: Line,
+    pub(super) unread: Option<Kept>,
 }
 
 impl MessageBody for Told {
@@ -192,7 +194,10 @@ impl MessageBody for Told {
     }
 
     fn try_into_bytes(self) -> Result<Bytes, Self> {
-        let Self { body, line } = self;
-        body.try_into_bytes().map_err(|body| Self { body, line })
+        if self.unread.is_some() {
+            return Err(self); // Bytes would outlive it.
+        }
+        let Self { body, line, unread } = self;
+        body.try_into_bytes().map_err(|body| Self { body, line, unread })
     }
 }

@@ -198,13 +198,12 @@ struct Intake {
 }
 
 impl Intake {
-    async fn run(mut self, mut lines: Lines) {
-        let end = match self.take_all(&mut lines).await {
+    async fn run(mut self, lines: Lines) {
+        let end = match self.take_all(lines).await {
             Ok(()) => Chunk::End,
             Err(Stop::Failed(problem)) => Chunk::Failed(Box::new(problem)),
             Err(Stop::Gone) => return,
         };
-        let unread = lines.into_body();
         self.held_back = None;
         // What came before a bad line is written.
         let end = match self.submit().await {
@@ -213,14 +212,9 @@ impl Intake {
             Err(Stop::Gone) => return,
         };
         let _ = self.chunks.send(end);
-        // What is left of the body is kept until the answer has ended: the server then closes the
-        // connection gently. A body that is dropped would be closed on, and the reset that follows
-        // takes acks with it that the client has not read yet.
-        self.chunks.closed().await;
-        drop(unread);
     }
 
-    async fn take_all(&mut self, lines: &mut Lines) -> Result<(), Stop> {
+    async fn take_all(&mut self, mut lines: Lines) -> Result<(), Stop> {
         loop {
             let piece = tokio::select! {
                 piece = lines.next() => piece,

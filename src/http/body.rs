@@ -244,11 +244,6 @@ impl Lines {
         Self { body, begun: BytesMut::new(), rest: None, app }
     }
 
-    /// What is left of the body.
-    pub(super) fn into_body(self) -> Body {
-        self.body
-    }
-
     /// Whether the next lines are there already.
     pub(super) fn has_more(&self) -> bool {
         self.rest.is_some()

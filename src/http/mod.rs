@@ -26,6 +26,7 @@ mod stall;
 mod surface;
 mod topics;
 mod transactions;
+mod unread;
 
 use std::net::TcpListener;
 use std::time::Duration;

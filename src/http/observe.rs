@@ -14,6 +14,7 @@ use actix_web::{Error, HttpMessage as _, HttpRequest};
 
 use super::access::{Line, Progress, Told};
 use super::problem::{ErrorCode, Problem};
+use super::unread::Kept;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_CHARS_MAX: usize = 128;
@@ -53,7 +54,7 @@ fn choose_id(request: &ServiceRequest) -> RequestId {
 
 /// See the module.
 pub(super) async fn observe(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = choose_id(&request);
@@ -61,11 +62,12 @@ pub(super) async fn observe(
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(Rc::clone(&progress));
     let mut line = Line::begin(&request, id.clone(), progress);
+    let unread = Kept::of(&mut request);
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = with_problem(response, id.as_str());
     response.headers_mut().insert(REQUEST_ID, id.0);
     line.answered(&response);
-    Ok(response.map_body(|_, body| BoxBody::new(Told { body, line })))
+    Ok(response.map_body(|_, body| BoxBody::new(Told { body, line, unread })))
 }
 
 /// Gives an error its body.

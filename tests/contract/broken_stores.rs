@@ -16,6 +16,8 @@ use tidelog::domain::{
 use tidelog::store::{
     AppendError, Cause, EventSourceWriter, Facts, MoveError, Opened, StoreError, Touched, Wanted,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::support::*;
@@ -30,6 +32,7 @@ on_every_backend!(
     a_full_queue_is_told_as_such,
     the_second_half_of_a_request_does_not_wait_for_the_first,
     a_store_that_takes_its_time_costs_nobody_the_connection,
+    a_stream_that_is_refused_while_it_is_sent_does_not_hang,
 );
 
 /// A store that does not do what it should.
@@ -249,6 +252,29 @@ async fn a_store_that_takes_its_time_costs_nobody_the_connection(backend: &Backe
     };
     assert_eq!(answer.headers().get("Connection"), None);
     assert_eq!(written(answer).await, 600);
+}
+
+/// Nobody read what had come until the answer was there, and then nobody read it at all: who went on sending
+/// waited for ever, and so did the next request on the connection.
+async fn a_stream_that_is_refused_while_it_is_sent_does_not_hang(backend: &Backend) {
+    let server = broken(Broken::Away, within(IMPATIENT, backend)).await;
+    let stream = TcpStream::connect(&server.address).await.expect("it listens");
+    let (mut answer, mut request) = stream.into_split();
+    let head = format!(
+        "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
+         Producer-Id: p\r\nProducer-Seq: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    request.write_all(head.as_bytes()).await.expect("it is read");
+    let lines = updates(1000);
+    let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
+    let sending = async { while request.write_all(chunk.as_bytes()).await.is_ok() {} };
+    let mut text = Vec::new();
+    let both = async { tokio::join!(sending, answer.read_to_end(&mut text)) };
+    let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
+    let text = String::from_utf8_lossy(&text);
+    assert!(ended.is_ok(), "the connection goes on without end: {text}");
+    assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    assert!(text.to_lowercase().contains("\r\nconnection: close\r\n"), "{text}");
 }
 
 /// Lines, each with a key of its own.
