@@ -22,6 +22,7 @@ mod ops;
 mod origin;
 pub mod problem;
 mod query;
+mod reference;
 mod stall;
 mod surface;
 mod topics;
@@ -162,6 +163,21 @@ fn routes(config: &mut ServiceConfig) {
             resource("/version", READ)
                 .route(web::get().to(ops::version))
                 .route(web::head().to(ops::version)),
+        )
+        .service(
+            resource("/openapi.json", READ)
+                .route(web::get().to(reference::document))
+                .route(web::head().to(reference::document)),
+        )
+        .service(
+            resource("/docs", READ)
+                .route(web::get().to(reference::page))
+                .route(web::head().to(reference::page)),
+        )
+        .service(
+            resource("/docs/{file}", READ)
+                .route(web::get().to(reference::file))
+                .route(web::head().to(reference::file)),
         )
         .default_service(web::to(nowhere));
 }

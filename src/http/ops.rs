@@ -24,6 +24,8 @@ pub(super) async fn root() -> HttpResponse {
         "ready": "/health/ready",
         "metrics": "/metrics",
         "version": "/version",
+        "openapi": "/openapi.json",
+        "docs": "/docs",
     }))
 }
 

@@ -5,6 +5,7 @@ mod arriving;
 mod bad_days;
 mod broken_stores;
 mod consumers;
+mod document;
 mod errors;
 #[path = "../support/feed.rs"]
 mod feed;
@@ -13,6 +14,7 @@ mod instances;
 mod live;
 mod live_apart;
 mod log;
+mod openapi;
 mod pages;
 #[path = "../support/plain.rs"]
 mod plain;

@@ -17,6 +17,7 @@ use tidelog::{http, server};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::document::DOCUMENT;
 use crate::postgres::Cluster;
 
 /// Where events are kept; survives the services that are started on it.
@@ -187,6 +188,20 @@ pub async fn lines_of(answer: Response) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
+/// The answer to a request, and the request's method.
+async fn answer_to(request: RequestBuilder) -> (Method, Response) {
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let method = request.method().clone();
+    (method, client.execute(request).await.expect("an answer"))
+}
+
+/// Which answer of the OpenAPI document a request gets, and its body.
+pub async fn checked(request: RequestBuilder) -> (String, String) {
+    let (method, answer) = answer_to(request).await;
+    DOCUMENT.check(&method, answer).await
+}
+
 /// What a problem must say.
 pub struct Expected {
     pub status: u16,
@@ -202,11 +217,11 @@ pub const fn expect(status: u16, code: &'static str) -> Expected {
 /// Sends a request that must fail, and returns the problem.
 pub async fn problem(request: RequestBuilder, expected: Expected) -> Value {
     let Expected { status, code, retryable } = expected;
-    let answer = request.send().await.expect("an answer");
+    let (method, answer) = answer_to(request).await;
     let headers = answer.headers().clone();
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
     let found = answer.status().as_u16();
-    let text = answer.text().await.expect("a body");
+    let (_, text) = DOCUMENT.check(&method, answer).await;
     assert_eq!(found, status, "{text}");
     assert_eq!(header("content-type"), "application/problem+json", "{text}");
     let problem: Value = serde_json::from_str(&text).expect("a problem is JSON");

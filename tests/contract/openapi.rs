@@ -1,0 +1,164 @@
+//! The OpenAPI document against the service, both ways: what is there is in it, and what is in it is there.
+//! (What goes wrong is compared with it wherever a test provokes it: `support::problem`.)
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+use tidelog::http::problem::ErrorCode;
+
+use crate::document::DOCUMENT;
+use crate::support::*;
+
+on_every_backend!(
+    every_path_has_the_methods_of_the_document,
+    every_good_answer_is_as_the_document_says
+);
+
+const NDJSON: &str = "application/x-ndjson";
+
+#[test]
+fn the_document_has_the_paths_of_the_routes() {
+    let routes = include_str!("../../src/http/mod.rs");
+    let resources = routes.split("resource(\"").skip(1);
+    let routes: BTreeSet<&str> =
+        resources.map(|rest| rest.split('"').next().expect("a path")).collect();
+    let mut documented: BTreeSet<&str> =
+        DOCUMENT.methods().into_iter().map(|(path, _)| path).collect();
+    documented.insert("/docs/{file}"); // What a page is made of is its own affair.
+    assert_eq!(routes, documented);
+}
+
+#[test]
+fn the_document_has_the_errors_of_the_contract() {
+    let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.code()).collect();
+    let schemas = &DOCUMENT.0["components"]["schemas"];
+    assert_eq!(schemas["ErrorCode"]["enum"], Value::from(codes));
+    let answers = DOCUMENT.answers();
+    for code in ErrorCode::ALL {
+        let name = format!("`{}`", code.code());
+        let tells =
+            |response: &Value| response["description"].as_str().unwrap_or("").contains(&name);
+        let statuses: BTreeSet<u16> = answers
+            .iter()
+            .filter(|(_, _, _, response)| tells(response))
+            .map(|(_, _, status, _)| *status)
+            .collect();
+        // What a path does not have is no operation of the document.
+        let expected = [code.status().as_u16()].into_iter().filter(|status| *status != 405);
+        assert_eq!(statuses, expected.collect(), "{name}");
+    }
+}
+
+#[test]
+fn the_document_is_of_this_version() {
+    assert_eq!(DOCUMENT.0["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+async fn every_path_has_the_methods_of_the_document(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    for (path, methods) in DOCUMENT.methods() {
+        let path = path.replace("{topic}", "t").replace("{n}", "0").replace("{consumer}", "c");
+        let answer = server.request(Method::PATCH, &path).send().await.expect("an answer");
+        assert_eq!(answer.status(), 405, "{path}");
+        let allowed = answer.headers()["Allow"].to_str().expect("a text");
+        let allowed: BTreeSet<String> = allowed.split(", ").map(str::to_owned).collect();
+        assert_eq!(allowed, methods, "{path}");
+    }
+}
+
+/// The examples of a request of the document.
+fn example(path: &str, media: &str) -> String {
+    match &DOCUMENT.0["paths"][path]["post"]["requestBody"]["content"][media]["example"] {
+        Value::String(lines) => lines.clone(),
+        json => json.to_string(),
+    }
+}
+
+async fn every_good_answer_is_as_the_document_says(backend: &Backend) {
+    const EVENTS: &str = "/v1/topics/t/events";
+    const TRANSACTIONS: &str = "/v1/topics/t/transactions";
+    let server = Server::start(backend.config()).await;
+    let (of_events, of_transactions) =
+        ("/v1/topics/{topic}/events", "/v1/topics/{topic}/transactions");
+    let consumer = || server.request(Method::PUT, "/v1/topics/t/consumers/c");
+    let moved = |seq: &str| {
+        let body = format!("{{\"seq\":{seq}}}");
+        consumer().header("Content-Type", "application/json").body(body)
+    };
+    let lines = |path: &str| server.get(path).header("Accept", NDJSON);
+    let live = |path: &str| server.get(path).header("Accept", "text/event-stream");
+    let all = "{\"key\":\"bin\",\"data_base64\":\"AP8=\",\"content_type\":\"image/png\",\"type\":\"t\",\
+               \"hash\":\"h\",\"metadata\":{\"m\":1}}";
+    let bad = format!("{all}\n{{\"key\":\"\",\"data\":1}}\n");
+    let invalidation = "/v1/topics/t/transactions/0/invalidation";
+    let group = example(of_events, NDJSON);
+    let numbered =
+        || server.lines(EVENTS, &group).header("Producer-Id", "p").header("Producer-Seq", "0");
+    let requests: Vec<RequestBuilder> = vec![
+        server.json(EVENTS, &example(of_events, "application/json")),
+        server.json(EVENTS, &example(of_events, "application/json")),
+        server.lines(EVENTS, &group),
+        server.lines(EVENTS, &bad),
+        numbered(),
+        numbered(),
+        server.json(TRANSACTIONS, &example(of_transactions, "application/json")),
+        server.lines(TRANSACTIONS, &example(of_transactions, NDJSON)),
+        server.lines(TRANSACTIONS, &example(of_transactions, NDJSON)),
+        server.json(invalidation, "{\"reason\":\"imported twice\"}"),
+        server.json(invalidation, ""),
+        server.get("/v1/topics"),
+        server.get("/v1/topics?limit=1"),
+        server.get("/v1/topics/t"),
+        server.get(EVENTS),
+        server.get("/v1/topics/t/events?limit=2&direction=backward"),
+        lines(EVENTS),
+        live("/v1/topics/t/events?to=3"),
+        server.get("/v1/topics/t/transactions/0"),
+        server.get("/v1/topics/t/transactions/1"),
+        server.get("/v1/topics/t/latest?key=bin"),
+        server.get("/v1/topics/t/surface"),
+        lines("/v1/topics/t/surface"),
+        moved("null"),
+        moved("2"),
+        server.get("/v1/topics/t/consumers"),
+        server.get("/v1/topics/t/consumers/c"),
+        server.request(Method::DELETE, "/v1/topics/t/consumers/c"),
+        server.get("/"),
+        server.get("/health/live"),
+        server.get("/health/ready"),
+        server.get("/version"),
+        server.get("/openapi.json"),
+        server.get("/docs"),
+    ];
+    let mut seen = BTreeSet::new();
+    for request in requests {
+        seen.insert(checked(request).await.0);
+    }
+    for path in ["/v1/topics", EVENTS, "/openapi.json", "/docs"] {
+        let answer = checked(server.request(Method::HEAD, path)).await;
+        assert_eq!(answer.1, "", "{path}");
+    }
+    for (method, path, status, response) in DOCUMENT.answers() {
+        // A process has one recorder of metrics, and this service is not the process; and heads have no end.
+        if status >= 300 || ["/metrics", "/v1/notifications"].contains(&path) {
+            continue;
+        }
+        let medias = response["content"].as_object().into_iter().flat_map(|medias| medias.keys());
+        let mut medias: Vec<&str> = medias.map(String::as_str).collect();
+        if medias.is_empty() {
+            medias.push("");
+        }
+        for media in medias {
+            let answer = format!("{method} {path}: {status} {media}");
+            assert!(seen.contains(&answer), "nothing shows {answer}");
+        }
+    }
+    let page = checked(server.get("/docs")).await.1;
+    for part in page.split("=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        if part.contains('.') && !part.contains(' ') {
+            let answer = server.get(&format!("/{part}")).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200, "{part}");
+        }
+    }
+}
