@@ -2,18 +2,28 @@
 //! `config/cli.rs`.
 
 use clap::ArgMatches;
+use tracing::Level;
 
 use super::args::text;
 use super::exit::{Exit, Failure};
 use super::output::print;
 use crate::config::{self, ConfigError, Loaded, cli, token};
-use crate::{server, telemetry};
+use crate::server;
+use crate::telemetry::{self, LogFormat};
 
-/// Runs the service until it is told to stop.
+/// Runs the service until it is told to stop. Where the log is JSON, so is the line that says why it did
+/// not start.
 pub fn serve(args: &ArgMatches) -> Result<(), Failure> {
     let Loaded { config, .. } = load(args)?;
-    telemetry::init(config.log_format, &config.log).map_err(anyhow::Error::from)?;
-    Ok(server::run(config)?)
+    let format = telemetry::init(config.log_format, &config.log).map_err(anyhow::Error::from)?;
+    server::run(config).map_err(|error| {
+        let failure = Failure::from(error);
+        if format != LogFormat::Json || !tracing::enabled!(Level::ERROR) {
+            return failure;
+        }
+        tracing::error!(reason = failure.text, "the service failed");
+        Failure::new(failure.exit, "")
+    })
 }
 
 /// Prints what is in force, or the template.

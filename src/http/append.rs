@@ -35,7 +35,6 @@ use super::keep::keep_commands;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use super::query::{Query, position};
-use super::stall::guarded;
 use super::transactions::{check, write_one};
 use crate::domain::{Command, ProducerId, ProducerLine, TopicName, Write};
 use crate::topic::{Outcome, Session};
@@ -110,13 +109,11 @@ pub(super) async fn append(
         let _ = tokio::time::timeout(READ_FIRST, begins).await;
     }
     let (request_id, progress) = (request_id(&request), Progress::of(&request));
-    let stall = app.limits.read_stall_timeout;
     let answer = Answer { app, topic, acks, answers, request_id, progress, summary: None };
     let pieces = stream::unfold(answer, |mut answer| async move {
         let piece = answer.next().await?;
         Some((Ok::<_, Problem>(piece), answer))
     });
-    let pieces = guarded(&request, pieces, stall);
     Ok(HttpResponse::Ok().content_type("application/x-ndjson").streaming(pieces))
 }
 

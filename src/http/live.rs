@@ -21,7 +21,6 @@ use super::events::{failure, streamed};
 use super::headers::{EVENT_STREAM, NDJSON};
 use super::observe::request_id;
 use super::problem::Problem;
-use super::stall::guarded;
 use crate::domain::{Head, Version};
 use crate::live::{Follower, Form, Step, Wish};
 use crate::wire::head::HeadJson;
@@ -52,7 +51,6 @@ pub(super) async fn follow(
             Next::Nothing => None,
         }
     });
-    let pieces = guarded(request, pieces, app.limits.read_stall_timeout);
     Ok(endless(request, form, pieces))
 }
 

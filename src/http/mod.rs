@@ -65,6 +65,7 @@ pub fn serve(
             .configure(routes)
             .wrap(from_fn(observe::observe))
             .wrap(Compress::default())
+            .wrap(stall::Stall)
     });
     Ok(server
         .workers(workers)

@@ -10,7 +10,6 @@ use super::headers::{EVENT_STREAM, prefer};
 use super::live::{Beat, End, endless};
 use super::problem::Problem;
 use super::query::Query;
-use super::stall::guarded;
 use crate::config::Access;
 use crate::live::{Form, Notifications};
 use crate::store::TopicSummary;
@@ -28,15 +27,14 @@ pub(super) async fn notifications(
     Query::parse(request.query_string(), &[])?;
     prefer(&request, &[(EVENT_STREAM, ())])?;
     let heads = caller.app.live.notifications().await?;
-    let (limits, end) = (&caller.app.limits, End::of(&caller.app));
-    let (beat, stall) = (Beat::new(limits.heartbeat_interval), limits.read_stall_timeout);
+    let (beat, end) = (Beat::new(caller.app.limits.heartbeat_interval), End::of(&caller.app));
     let heads = Heads { heads, beat, end, caller };
     let pieces = stream::unfold(Some(heads), |heads| async {
         let mut heads = heads?;
         let (piece, more) = heads.next().await;
         Some((Ok(piece), more.then_some(heads)))
     });
-    Ok(endless(&request, Form::Messages, guarded(&request, pieces, stall)))
+    Ok(endless(&request, Form::Messages, pieces))
 }
 
 struct Heads {

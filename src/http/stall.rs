@@ -1,56 +1,111 @@
-//! Lets go of what is held for a client that does not read.
+//! Lets go of what is held for a client that does not read: of every answer that is streamed.
 //!
 //! The framework asks a body for more only while the connection has room. So a body that was
 //! taken from and is not asked again belongs to a client that does not read, and nothing that the
-//! body itself does will ever run again. A task beside it looks after that: it drops the stream
+//! body itself does will ever run again. A task beside it looks after that: it drops what is
 //! behind the body. On HTTP/1.1 the kernel ends the connection at about the same time
 //! (`connection.rs`); on HTTP/2, where a client may stop one answer and read others on the same
 //! connection, the answer is reset once the client asks for more.
+//!
+//! It stands around everything else, also around what compresses, which takes pieces that it does
+//! not give away at once.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::HttpRequest;
+use actix_web::Error;
+use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::web::Data;
 use bytes::Bytes;
-use futures::stream::Stream;
+use futures::TryFutureExt as _;
+use futures::future::MapOk;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::access::Progress;
+use super::app::App;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use crate::metrics;
 
-type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, Problem>>>>;
+/// See the module.
+pub(super) struct Stall;
+
+/// What `Stall` makes of a service.
+pub(super) struct Watching<S> {
+    service: S,
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Stall
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = Watching<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Watching { service }))
+    }
+}
+
+impl<S, B> Service<ServiceRequest> for Watching<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = MapOk<S::Future, fn(ServiceResponse<B>) -> Self::Response>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        self.service.call(request).map_ok(watched)
+    }
+}
+
+/// The same answer; but if it is streamed, it is let go of once the client has left a piece unread for
+/// `read_stall_timeout`.
+fn watched<B: MessageBody + 'static>(
+    response: ServiceResponse<B>,
+) -> ServiceResponse<EitherBody<B>> {
+    let request = response.request();
+    match request.app_data::<Data<App>>() {
+        Some(app) if response.response().body().size() == BodySize::Stream => {
+            let stall = app.limits.read_stall_timeout;
+            let (request_id, progress) = (request_id(request), Progress::of(request));
+            response.map_body(|_, body| {
+                let (body, waits) = (RefCell::new(Some(BoxBody::new(body))), Cell::new(None));
+                let shared = Rc::new(Shared { body, waits });
+                let watching = watch(Rc::clone(&shared), stall, request_id, progress);
+                let watch = actix_web::rt::spawn(watching);
+                EitherBody::right(BoxBody::new(Watched { shared, watch }))
+            })
+        }
+        _ => response.map_into_left_body(),
+    }
+}
 
 /// What the body and the task beside it share.
 struct Shared {
     /// `None` once it was let go.
-    pieces: RefCell<Option<Pieces>>,
+    body: RefCell<Option<BoxBody>>,
     /// Since when a piece is out and no other was asked for.
     waits: Cell<Option<Instant>>,
 }
 
-struct Guarded {
+struct Watched {
     shared: Rc<Shared>,
     watch: JoinHandle<()>,
-}
-
-/// The same stream, let go of once the client has left a piece unread for `stall`. Must be called
-/// on a thread that serves HTTP.
-pub(super) fn guarded<S: Stream<Item = Result<Bytes, Problem>> + 'static>(
-    request: &HttpRequest,
-    pieces: S,
-    stall: Duration,
-) -> impl Stream<Item = Result<Bytes, Problem>> + use<S> {
-    let pieces: Pieces = Box::pin(pieces);
-    let shared = Rc::new(Shared { pieces: RefCell::new(Some(pieces)), waits: Cell::new(None) });
-    let watching = watch(Rc::clone(&shared), stall, request_id(request), Progress::of(request));
-    let watch = actix_web::rt::spawn(watching);
-    Guarded { shared, watch }
 }
 
 async fn watch(shared: Rc<Shared>, stall: Duration, request_id: String, progress: Rc<Progress>) {
@@ -65,20 +120,27 @@ async fn watch(shared: Rc<Shared>, stall: Duration, request_id: String, progress
     let seconds = stall.as_secs_f64();
     tracing::info!(request_id, seconds, "an answer was not read; it is cut");
     progress.failed(ErrorCode::RequestTimeout);
-    shared.pieces.take();
+    shared.body.take();
 }
 
-impl Stream for Guarded {
-    type Item = Result<Bytes, Problem>;
+impl MessageBody for Watched {
+    type Error = Box<dyn std::error::Error>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         self.shared.waits.set(None);
-        let mut pieces = self.shared.pieces.borrow_mut();
-        let Some(stream) = pieces.as_mut() else {
+        let mut body = self.shared.body.borrow_mut();
+        let Some(body) = body.as_mut() else {
             let late = Problem::new(ErrorCode::RequestTimeout, "the answer was not read in time");
-            return Poll::Ready(Some(Err(late)));
+            return Poll::Ready(Some(Err(late.into())));
         };
-        let next = stream.as_mut().poll_next(context);
+        let next = Pin::new(body).poll_next(context);
         if let Poll::Ready(Some(_)) = next {
             self.shared.waits.set(Some(Instant::now()));
         }
@@ -86,7 +148,7 @@ impl Stream for Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for Watched {
     fn drop(&mut self) {
         self.watch.abort();
     }

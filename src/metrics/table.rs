@@ -162,7 +162,7 @@ pub const METRICS: &[Metric] = &[
     row(Counter, "tidelog_hints_total", "hints", &[label("direction", &["told", "heard"])], "Heads told to other instances, or heard of from them."),
     row(Gauge, "tidelog_live_readers", "readers", &[label("of", &[])], "Live readers attached, by what they read."),
     row(Counter, "tidelog_live_events_total", "events", &[label("from", &["memory", "store"])], "Events sent to live readers, by where they came from."),
-    row(Counter, "tidelog_answers_cut_total", "answers", &[], "Live reads, and acks of streams, that were cut because the client did not read them."),
+    row(Counter, "tidelog_answers_cut_total", "answers", &[], "Streamed answers that were cut because the client did not read them."),
     row(Gauge, "tidelog_live_bytes", "bytes", &[], "Newest events held in memory for live readers."),
     row(Gauge, "tidelog_consumer_lag_events", "events", CONSUMER, "Events that a consumer has not handled; looked at every 5 seconds."),
     row(Gauge, "tidelog_consumer_lag_seconds", "seconds", CONSUMER, "For how long the first event that a consumer has not handled has been there."),

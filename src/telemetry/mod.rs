@@ -81,12 +81,13 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder().parse(all).map_err(|_| TelemetryError::Filter)
 }
 
-/// Starts logging for the whole process, panics included. Call once.
+/// Starts logging for the whole process, panics included, and says which of the two formats the lines
+/// have. Call once.
 ///
 /// # Errors
 /// [`TelemetryError::Filter`] where the filter cannot be understood; the others where the process
 /// does not allow it.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, filter: &str) -> Result<LogFormat, TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let writer = match terminal {
@@ -110,7 +111,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     };
     started.map_err(|_| TelemetryError::Twice)?;
     panic::set_hook(Box::new(log_panic));
-    Ok(())
+    Ok(if text { LogFormat::Text } else { LogFormat::Json })
 }
 
 /// Replaces the standard hook, so that a panic is reported once.

@@ -295,9 +295,17 @@ async fn postgres_goes_away_under_load_and_comes_back() {
     assert_eq!(unique.len(), keys.len(), "nothing twice");
 }
 
+/// The exit code, and what is said: in JSON, as all of the log, once the settings are known.
 fn fails(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().expect("it runs");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let (code, text) = (output.status.code(), String::from_utf8(output.stderr).expect("a text"));
+    if code == Some(78) {
+        return (code, text);
+    }
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("the log is JSON"));
+    let last: Value = lines.last().expect("it says something");
+    assert_eq!(last["level"], "ERROR", "{text}");
+    (code, last["reason"].as_str().expect("a reason").to_owned())
 }
 
 fn serve(dir: &Path, store: &str, listen: &str) -> Command {
