@@ -303,7 +303,8 @@ fn fails(mut command: Command) -> (Option<i32>, String) {
         return (code, text);
     }
     let lines = text.lines().map(|line| serde_json::from_str(line).expect("the log is JSON"));
-    let last: Value = lines.last().expect("it says something");
+    let lines: Vec<Value> = lines.collect();
+    let last = lines.last().expect("it says something");
     assert_eq!(last["level"], "ERROR", "{text}");
     (code, last["reason"].as_str().expect("a reason").to_owned())
 }
