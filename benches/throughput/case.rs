@@ -310,14 +310,14 @@ fn warm_up(load: Load) -> Load {
 pub async fn put(subject: Subject, address: &str, load: Load, topic: &str) -> Sample {
     match load {
         Load::Stream { events, folded } => {
-            let began = Instant::now();
-            client::stream(address, topic, events, |_| ()).await;
+            let mut seconds = client::stream(address, topic, events, |_| ()).await;
             if folded {
+                let began = Instant::now();
                 let path = format!("/v1/topics/{topic}/surface?limit=1");
                 let mut connection = client::Connection::open(address).await;
                 connection.get(&path, "application/json", |_| ()).await;
+                seconds += began.elapsed().as_secs_f64();
             }
-            let seconds = began.elapsed().as_secs_f64();
             Sample { events: events.count, seconds, ..Sample::default() }
         }
         Load::Single { connections, topics, events } => {
@@ -349,9 +349,10 @@ async fn requests(
         for n in 0..each {
             let first = (connection * each + n) * size;
             let topic = if topics > 1 {
-                // Spread evenly, and not in step with the connections.
-                let spread = (first as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-                format!("{topic}-{}", spread as usize % topics)
+                // Spread evenly (by the golden ratio), so that the warm-up leaves none out, and not in step
+                // with the connections.
+                let spread = (first as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+                format!("{topic}-{}", (spread as usize * topics) >> 32)
             } else {
                 topic.to_owned()
             };

@@ -55,8 +55,9 @@ async fn connect(address: &str) -> TcpStream {
     connection
 }
 
-/// One producer, one request, all events as lines. Calls `acknowledged` now and then with the
-/// number of lines received so far, acknowledgements but for a few. Seconds.
+/// One producer, one request, all events as lines. Calls `acknowledged` when it begins, with 0, and then now
+/// and again with the number of lines received so far, acknowledgements but for a few. Seconds, from when it
+/// begins: what is to be sent has been made by then.
 pub async fn stream(
     address: &str,
     topic: &str,
@@ -72,6 +73,7 @@ pub async fn stream(
          Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     let began = Instant::now();
+    acknowledged(0);
     let sending = async {
         writer.write_all(head.as_bytes()).await.expect("it is sent");
         for chunk in ready {

@@ -146,7 +146,7 @@ pub async fn growth(cluster: &Cluster, percent: usize) -> (String, Value) {
         let service = Process::tidelog(&url, dir.path());
         let events = Events { count, keys, offset: 0 };
         let (began, part) = (Instant::now(), count / 20);
-        let mut marks = vec![0.0];
+        let mut marks = Vec::new();
         let note = |acknowledged: usize| {
             while marks.len() <= 20 && acknowledged >= part * marks.len() {
                 marks.push(began.elapsed().as_secs_f64());

@@ -26,9 +26,6 @@ use crate::live::{Follower, Form, Step, Wish};
 use crate::wire::head::HeadJson;
 use crate::wire::sse::{Kind, message};
 
-/// What is handed to the connection at once.
-const CHUNK_BYTES: usize = 64 << 10;
-
 /// Answers with a stream that stays open.
 ///
 /// # Errors
@@ -41,7 +38,7 @@ pub(super) async fn follow(
     let form = wish.form;
     let follower = app.live.follow(wish).await?;
     let beat = Beat::new(app.limits.heartbeat_interval);
-    let source = Source { follower, form, rest: Bytes::new() };
+    let source = Source { follower, form };
     let live = LiveStream { source, beat, end: End::of(app), request_id: request_id(request) };
     let pieces = stream::unfold(Some(live), |live| async {
         let mut live = live?;
@@ -161,19 +158,13 @@ enum Next {
     Nothing,
 }
 
-/// Events, and what of them was not handed over yet.
+/// Where events come from, and how they are shown.
 struct Source {
     follower: Follower,
     form: Form,
-    rest: Bytes,
 }
 
 impl Source {
-    fn rest(&mut self) -> Option<Bytes> {
-        let length = self.rest.len().min(CHUNK_BYTES);
-        (length > 0).then(|| self.rest.split_to(length))
-    }
-
     /// What the service itself says. Lines are events: among them a heartbeat is a blank, which is
     /// part of no value, in front of the next line. Without it a client that is gone would only be
     /// noticed at the next event.
@@ -196,9 +187,6 @@ struct LiveStream {
 impl LiveStream {
     async fn next(&mut self) -> Next {
         loop {
-            if let Some(piece) = self.source.rest() {
-                return Next::Piece(piece);
-            }
             let head = self.source.follower.head();
             if self.end.is_here() {
                 return self.source.says(Kind::End, head).map_or(Next::Nothing, Next::Last);
@@ -214,7 +202,7 @@ impl LiveStream {
                 () = self.end.comes() => continue,
             };
             match step {
-                Ok(Step::Events(events)) => self.source.rest = events,
+                Ok(Step::Events(events)) => return Next::Piece(events),
                 Ok(Step::CaughtUp(head)) => {
                     if let Some(told) = self.source.says(Kind::CaughtUp, head) {
                         return Next::Piece(told);

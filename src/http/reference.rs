@@ -16,6 +16,9 @@ const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 const PAGE: &str = include_str!("reference.html");
 const START: &str = include_str!("reference.js");
 
+/// What the page takes of Swagger UI, which has more.
+const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
+
 /// What the page may load and whom it may ask: this service.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -37,10 +40,13 @@ pub(super) async fn file(name: Path<String>) -> Result<HttpResponse, Problem> {
     if *name == "start.js" {
         return Ok(HttpResponse::Ok().content_type("text/javascript").body(START));
     }
+    if !FILES.contains(&name.as_str()) {
+        return Err(Problem::new(ErrorCode::NotFound, "there is nothing at this path"));
+    }
     match serve(&name, Arc::new(Config::default())) {
         Ok(Some(file)) => {
             Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned()))
         }
-        _ => Err(Problem::new(ErrorCode::NotFound, "there is nothing at this path")),
+        _ => Err(Problem::new(ErrorCode::Internal, "a part of the page is missing")),
     }
 }

@@ -11,10 +11,10 @@
 //! not give away at once.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Ready, ready};
+use std::future::Ready;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::Error;
@@ -32,6 +32,10 @@ use super::app::App;
 use super::observe::request_id;
 use super::problem::{ErrorCode, Problem};
 use crate::metrics;
+
+/// What is handed to the connection at once. The framework asks for more when all of it has left, so a
+/// client that takes as much in time reads, however slowly.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// See the module.
 pub(super) struct Stall;
@@ -53,7 +57,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Watching { service }))
+        std::future::ready(Ok(Watching { service }))
     }
 }
 
@@ -78,27 +82,33 @@ where
 fn watched<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
-    let request = response.request();
-    match request.app_data::<Data<App>>() {
-        Some(app) if response.response().body().size() == BodySize::Stream => {
-            let stall = app.limits.read_stall_timeout;
-            let (request_id, progress) = (request_id(request), Progress::of(request));
-            response.map_body(|_, body| {
-                let (body, waits) = (RefCell::new(Some(BoxBody::new(body))), Cell::new(None));
-                let shared = Rc::new(Shared { body, waits });
-                let watching = watch(Rc::clone(&shared), stall, request_id, progress);
-                let watch = actix_web::rt::spawn(watching);
-                EitherBody::right(BoxBody::new(Watched { shared, watch }))
-            })
-        }
-        _ => response.map_into_left_body(),
+    if response.response().body().size() != BodySize::Stream {
+        return response.map_into_left_body();
     }
+    let request = response.request();
+    let app = request.app_data::<Data<App>>().expect("every service has its state");
+    let stall = app.limits.read_stall_timeout;
+    let (request_id, progress) = (request_id(request), Progress::of(request));
+    response.map_body(|_, body| {
+        let held = Held { body: BoxBody::new(body), rest: Bytes::new() };
+        let shared = Rc::new(Shared { held: RefCell::new(Some(held)), waits: Cell::new(None) });
+        let watching = watch(Rc::clone(&shared), stall, request_id, progress);
+        let watch = actix_web::rt::spawn(watching);
+        EitherBody::right(BoxBody::new(Watched { shared, watch }))
+    })
+}
+
+/// What is held for a client.
+struct Held {
+    body: BoxBody,
+    /// What was not handed over yet of what the body gave.
+    rest: Bytes,
 }
 
 /// What the body and the task beside it share.
 struct Shared {
     /// `None` once it was let go.
-    body: RefCell<Option<BoxBody>>,
+    held: RefCell<Option<Held>>,
     /// Since when a piece is out and no other was asked for.
     waits: Cell<Option<Instant>>,
 }
@@ -120,7 +130,7 @@ async fn watch(shared: Rc<Shared>, stall: Duration, request_id: String, progress
     let seconds = stall.as_secs_f64();
     tracing::info!(request_id, seconds, "an answer was not read; it is cut");
     progress.failed(ErrorCode::RequestTimeout);
-    shared.body.take();
+    shared.held.take();
 }
 
 impl MessageBody for Watched {
@@ -135,21 +145,25 @@ impl MessageBody for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         self.shared.waits.set(None);
-        let mut body = self.shared.body.borrow_mut();
-        let Some(body) = body.as_mut() else {
+        let mut held = self.shared.held.borrow_mut();
+        let Some(Held { body, rest }) = held.as_mut() else {
             let late = Problem::new(ErrorCode::RequestTimeout, "the answer was not read in time");
             return Poll::Ready(Some(Err(late.into())));
         };
-        let next = Pin::new(body).poll_next(context);
-        if let Poll::Ready(Some(_)) = next {
-            self.shared.waits.set(Some(Instant::now()));
+        if rest.is_empty() {
+            match ready!(Pin::new(body).poll_next(context)) {
+                Some(Ok(bytes)) => *rest = bytes,
+                end => return Poll::Ready(end),
+            }
         }
-        next
+        self.shared.waits.set(Some(Instant::now()));
+        Poll::Ready(Some(Ok(rest.split_to(rest.len().min(PIECE_BYTES)))))
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        self.shared.held.take(); // The task ends only when it is its turn.
         self.watch.abort();
     }
 }

@@ -123,13 +123,18 @@ async fn stream(tidelog: &Tidelog, producer: usize, acks: Arc<AtomicU64>) -> Has
             sent = request.write_all(chunk.as_bytes()).await;
         }
     });
-    let mut acked = HashMap::new();
+    let (mut acked, mut cut) = (HashMap::new(), None);
     let mut lines = tokio::io::BufReader::with_capacity(1 << 16, answer).lines();
-    // What else is in the answer, its head and where its pieces begin, is not JSON.
     while let Ok(Some(line)) = lines.next_line().await {
-        let Ok(Value::Object(ack)) = serde_json::from_str(&line) else { continue };
-        let number = |name| ack.get(name).and_then(Value::as_u64);
-        if let (Some(line), Some(seq)) = (number("line"), number("seq")) {
+        assert_eq!(cut, None, "only the last line may be cut");
+        if !line.starts_with('{') {
+            continue; // The head of the answer, or of a piece.
+        }
+        let Ok(ack) = serde_json::from_str::<Value>(&line) else {
+            cut = Some(line);
+            continue;
+        };
+        if let (Some(line), Some(seq)) = (ack["line"].as_u64(), ack["seq"].as_u64()) {
             acked.insert(seq, format!("p{producer}-{}", line - 1));
             acks.fetch_add(1, Ordering::Relaxed);
         }
@@ -347,6 +352,13 @@ async fn a_start_that_fails_says_what_to_do() {
         assert_eq!(found, Some(code), "{text}");
         assert!(text.contains(says), "{text}");
         assert!(!text.contains("secret") && !text.contains("panicked"), "{text}");
+    }
+    for log in [["--log-format", "text"], ["--log", "off"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidelog"));
+        command.args(["serve", "--store", "memory:", "--listen", &taken]).args(log);
+        let output = command.env_clear().output().expect("it runs");
+        let text = String::from_utf8(output.stderr).expect("a text");
+        assert!(text.starts_with("tidelog: cannot listen on"), "{log:?}: {text}");
     }
     let (code, text) = fails(serve(dir, "memory:", "0.0.0.0:0"));
     assert_eq!(code, Some(78), "{text}");

@@ -10,7 +10,30 @@ use tidelog::http::problem::ErrorCode;
 use crate::document::DOCUMENT;
 use crate::support::*;
 
+/// Some that are taken, and some that are not.
+const EVENTS: [&str; 18] = [
+    r#"{"key":"k","data":1}"#,
+    r#"{"key":"k","data":null}"#,
+    r#"{"key":"k","data":{"a":[]},"type":"t","hash":"h","metadata":[1]}"#,
+    r#"{"key":"k","data":1,"type":null,"hash":null,"metadata":null,"data_base64":null,"content_type":null}"#,
+    r#"{"key":"k","data_base64":"AP8=","content_type":"image/png"}"#,
+    r#"{"key":"k"}"#,
+    r#"{"data":1}"#,
+    r#"{"key":"","data":1}"#,
+    r#"{"key":1,"data":1}"#,
+    r#"{"key":"k","data":1,"more":1}"#,
+    r#"{"key":"k","data":1,"type":""}"#,
+    r#"{"key":"k","data":1,"hash":""}"#,
+    r#"{"key":"k","data":1,"hash":7}"#,
+    r#"{"key":"k","data_base64":"AP8="}"#,
+    r#"{"key":"k","data_base64":7,"content_type":"image/png"}"#,
+    r#"{"key":"k","data_base64":"AP8=","content_type":""}"#,
+    r#"{"key":"k","content_type":"image/png"}"#,
+    r#"[]"#,
+];
+
 on_every_backend!(
+    what_the_document_takes_the_service_takes,
     every_path_has_the_methods_of_the_document,
     every_good_answer_is_as_the_document_says
 );
@@ -32,7 +55,7 @@ fn the_document_has_the_paths_of_the_routes() {
 #[test]
 fn the_document_has_the_errors_of_the_contract() {
     let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.code()).collect();
-    let schemas = &DOCUMENT.0["components"]["schemas"];
+    let schemas = &DOCUMENT.json["components"]["schemas"];
     assert_eq!(schemas["ErrorCode"]["enum"], Value::from(codes));
     let answers = DOCUMENT.answers();
     for code in ErrorCode::ALL {
@@ -52,7 +75,7 @@ fn the_document_has_the_errors_of_the_contract() {
 
 #[test]
 fn the_document_is_of_this_version() {
-    assert_eq!(DOCUMENT.0["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(DOCUMENT.json["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
 async fn every_path_has_the_methods_of_the_document(backend: &Backend) {
@@ -67,16 +90,53 @@ async fn every_path_has_the_methods_of_the_document(backend: &Backend) {
     }
 }
 
+async fn what_the_document_takes_the_service_takes(backend: &Backend) {
+    let server = Server::start(backend.config()).await;
+    let post = |path: &str| &DOCUMENT.json["paths"][path]["post"]["requestBody"]["content"];
+    let schema = &post("/v1/topics/{topic}/events")["application/json"]["schema"];
+    for event in EVENTS {
+        let fault = DOCUMENT.fault(schema, &serde_json::from_str(event).expect("JSON"));
+        let answer = server.json("/v1/topics/t/events", event).send().await.expect("an answer");
+        let taken = answer.status().is_success();
+        assert_eq!(taken, fault.is_none(), "{event}: {} {fault:?}", answer.status());
+    }
+    for (path, operations) in DOCUMENT.json["paths"].as_object().expect("paths") {
+        for operation in operations.as_object().expect("operations").values() {
+            let contents = operation["requestBody"]["content"].as_object().into_iter().flatten();
+            for (media, content) in contents {
+                let examples: Vec<Value> = match &content["example"] {
+                    Value::String(lines) => lines
+                        .lines()
+                        .map(|line| serde_json::from_str(line).expect("JSON"))
+                        .collect(),
+                    json => vec![json.clone()],
+                };
+                for example in examples {
+                    let fault = DOCUMENT.fault(&content["schema"], &example);
+                    assert_eq!(fault, None, "{path}: {media}");
+                }
+            }
+        }
+    }
+}
+
+/// A program that sends what is taken where a parameter is absent must not be refused for it.
+#[test]
+fn no_parameter_has_a_default() {
+    let parameters = DOCUMENT.json.to_string();
+    assert!(!parameters.contains("\"default\":"), "some refuse it in some requests");
+}
+
 /// The examples of a request of the document.
 fn example(path: &str, media: &str) -> String {
-    match &DOCUMENT.0["paths"][path]["post"]["requestBody"]["content"][media]["example"] {
+    match &DOCUMENT.json["paths"][path]["post"]["requestBody"]["content"][media]["example"] {
         Value::String(lines) => lines.clone(),
         json => json.to_string(),
     }
 }
 
 async fn every_good_answer_is_as_the_document_says(backend: &Backend) {
-    const EVENTS: &str = "/v1/topics/t/events";
+    const PATH: &str = "/v1/topics/t/events";
     const TRANSACTIONS: &str = "/v1/topics/t/transactions";
     let server = Server::start(backend.config()).await;
     let (of_events, of_transactions) =
@@ -94,25 +154,29 @@ async fn every_good_answer_is_as_the_document_says(backend: &Backend) {
     let invalidation = "/v1/topics/t/transactions/0/invalidation";
     let group = example(of_events, NDJSON);
     let numbered =
-        || server.lines(EVENTS, &group).header("Producer-Id", "p").header("Producer-Seq", "0");
+        || server.lines(PATH, &group).header("Producer-Id", "p").header("Producer-Seq", "0");
+    let pair = "{\"events\":[{\"key\":\"a\",\"data\":1},{\"key\":\"b\",\"data\":null}]}";
+    let keyed = || server.json(TRANSACTIONS, pair).header("Idempotency-Key", "i");
     let requests: Vec<RequestBuilder> = vec![
-        server.json(EVENTS, &example(of_events, "application/json")),
-        server.json(EVENTS, &example(of_events, "application/json")),
-        server.lines(EVENTS, &group),
-        server.lines(EVENTS, &bad),
+        server.json(PATH, &example(of_events, "application/json")),
+        server.json(PATH, &example(of_events, "application/json")),
+        server.lines(PATH, &group),
+        server.lines(PATH, &bad),
         numbered(),
         numbered(),
         server.json(TRANSACTIONS, &example(of_transactions, "application/json")),
         server.lines(TRANSACTIONS, &example(of_transactions, NDJSON)),
         server.lines(TRANSACTIONS, &example(of_transactions, NDJSON)),
+        keyed(),
+        keyed(),
         server.json(invalidation, "{\"reason\":\"imported twice\"}"),
         server.json(invalidation, ""),
         server.get("/v1/topics"),
         server.get("/v1/topics?limit=1"),
         server.get("/v1/topics/t"),
-        server.get(EVENTS),
+        server.get(PATH),
         server.get("/v1/topics/t/events?limit=2&direction=backward"),
-        lines(EVENTS),
+        lines(PATH),
         live("/v1/topics/t/events?to=3"),
         server.get("/v1/topics/t/transactions/0"),
         server.get("/v1/topics/t/transactions/1"),
@@ -135,7 +199,7 @@ async fn every_good_answer_is_as_the_document_says(backend: &Backend) {
     for request in requests {
         seen.insert(checked(request).await.0);
     }
-    for path in ["/v1/topics", EVENTS, "/openapi.json", "/docs"] {
+    for path in ["/v1/topics", PATH, "/openapi.json", "/docs"] {
         let answer = checked(server.request(Method::HEAD, path)).await;
         assert_eq!(answer.1, "", "{path}");
     }

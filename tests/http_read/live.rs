@@ -182,6 +182,31 @@ async fn a_stream_of_http_2_that_is_not_read_is_let_go_and_others_of_its_connect
     assert!(outcome.is_err(), "it was reset, and is not over");
 }
 
+/// A piece is all that was read at once, some MiB of it. A client that takes longer for it than it may leave
+/// a piece unread was cut although it read all the time.
+#[tokio::test]
+async fn a_reader_that_is_slow_but_reads_gets_a_large_event() {
+    let stall = Duration::from_secs(3);
+    let server = Server::with(Config { read_stall_timeout: stall, ..Config::default() }).await;
+    let size = 1 << 20;
+    server.seed("t", [write([content("k", &format!("\"{}\"", "x".repeat(size)))])]).await;
+    let window = 1 << 16;
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    let client = client.http2_initial_stream_window_size(window).build().expect("a client");
+    let get = client.get(server.url(EVENTS)).header("Accept", "application/x-ndjson");
+    let mut answer = sent(get).await;
+    let (mut read, mut pauses) = (0, 0);
+    while let Some(piece) = answer.chunk().await.expect("it is not cut") {
+        read += piece.len();
+        if read / window as usize > pauses {
+            pauses += 1;
+            tokio::time::sleep(stall / 10).await;
+        }
+    }
+    assert!(read > size, "{read} bytes");
+    assert!(stall / 10 * pauses as u32 > stall, "it took longer than it may leave a piece");
+}
+
 #[tokio::test]
 async fn a_reader_that_is_slow_but_reads_gets_everything() {
     let memory = 256 << 10;
