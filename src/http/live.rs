@@ -38,8 +38,8 @@ pub(super) async fn follow(
     let form = wish.form;
     let follower = app.live.follow(wish).await?;
     let beat = Beat::new(app.limits.heartbeat_interval);
-    let source = Source { follower, form };
-    let live = LiveStream { source, beat, end: End::of(app), request_id: request_id(request) };
+    let live =
+        LiveStream { follower, form, beat, end: End::of(app), request_id: request_id(request) };
     let pieces = stream::unfold(Some(live), |live| async {
         let mut live = live?;
         match live.next().await {
@@ -158,27 +158,10 @@ enum Next {
     Nothing,
 }
 
-/// Where events come from, and how they are shown.
-struct Source {
-    follower: Follower,
-    form: Form,
-}
-
-impl Source {
-    /// What the service itself says. Lines are events: among them a heartbeat is a blank, which is
-    /// part of no value, in front of the next line. Without it a client that is gone would only be
-    /// noticed at the next event.
-    fn says(&self, kind: Kind, head: Head) -> Option<Bytes> {
-        match self.form {
-            Form::Messages => Some(message(kind, head_json(head).as_bytes())),
-            Form::Lines => (kind == Kind::Heartbeat).then(|| Bytes::from_static(b" ")),
-        }
-    }
-}
-
 /// One client's stream.
 struct LiveStream {
-    source: Source,
+    follower: Follower,
+    form: Form,
     beat: Beat,
     end: End,
     request_id: String,
@@ -187,24 +170,24 @@ struct LiveStream {
 impl LiveStream {
     async fn next(&mut self) -> Next {
         loop {
-            let head = self.source.follower.head();
+            let head = self.follower.head();
             if self.end.is_here() {
-                return self.source.says(Kind::End, head).map_or(Next::Nothing, Next::Last);
+                return self.says(Kind::End, head).map_or(Next::Nothing, Next::Last);
             }
             if self.beat.is_due()
-                && let Some(beat) = self.source.says(Kind::Heartbeat, head)
+                && let Some(beat) = self.says(Kind::Heartbeat, head)
             {
                 return Next::Piece(beat);
             }
             let step = tokio::select! {
                 biased;
-                step = self.source.follower.step() => step,
+                step = self.follower.step() => step,
                 () = self.end.comes() => continue,
             };
             match step {
                 Ok(Step::Events(events)) => return Next::Piece(events),
                 Ok(Step::CaughtUp(head)) => {
-                    if let Some(told) = self.source.says(Kind::CaughtUp, head) {
+                    if let Some(told) = self.says(Kind::CaughtUp, head) {
                         return Next::Piece(told);
                     }
                 }
@@ -217,14 +200,24 @@ impl LiveStream {
 
     async fn wait(&mut self) {
         tokio::select! {
-            () = self.source.follower.moved() => {}
+            () = self.follower.moved() => {}
             () = self.end.comes() => {}
             () = self.beat.comes() => {}
         }
     }
 
+    /// What the service itself says. Lines are events: among them a heartbeat is a blank, which is
+    /// part of no value, in front of the next line. Without it a client that is gone would only be
+    /// noticed at the next event.
+    fn says(&self, kind: Kind, head: Head) -> Option<Bytes> {
+        match self.form {
+            Form::Messages => Some(message(kind, head_json(head).as_bytes())),
+            Form::Lines => (kind == Kind::Heartbeat).then(|| Bytes::from_static(b" ")),
+        }
+    }
+
     fn failed(&self, problem: &Problem) -> Bytes {
-        match self.source.form {
+        match self.form {
             Form::Lines => failure(problem, &self.request_id),
             Form::Messages => error_message(problem, &self.request_id),
         }

@@ -41,7 +41,7 @@ pub(super) async fn file(name: Path<String>) -> Result<HttpResponse, Problem> {
         return Ok(HttpResponse::Ok().content_type("text/javascript").body(START));
     }
     if !FILES.contains(&name.as_str()) {
-        return Err(Problem::new(ErrorCode::NotFound, "there is nothing at this path"));
+        return super::nowhere().await;
     }
     match serve(&name, Arc::new(Config::default())) {
         Ok(Some(file)) => {

@@ -23,13 +23,12 @@ pub struct Document {
     compiled: HashMap<String, SchemaIndex>,
 }
 
-/// The schemas of all bodies below here.
-fn bodies<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
-    let contents = value["content"].as_object().into_iter().flat_map(|content| content.values());
-    found.extend(contents.map(|content| &content["schema"]));
+/// All bodies below here: what has a schema, and maybe an example.
+fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+    found.extend(value["content"].as_object().into_iter().flat_map(|content| content.values()));
     match value {
-        Value::Object(members) => members.values().for_each(|member| bodies(member, found)),
-        Value::Array(members) => members.iter().for_each(|member| bodies(member, found)),
+        Value::Object(members) => members.values().for_each(|member| collect(member, found)),
+        Value::Array(members) => members.iter().for_each(|member| collect(member, found)),
         _ => {}
     }
 }
@@ -61,8 +60,8 @@ impl Document {
         compiler.enable_format_assertions();
         compiler.add_resource(BASE, json.clone()).expect("a document");
         let (mut found, mut compiled) = (Vec::new(), HashMap::new());
-        bodies(&json, &mut found);
-        for (number, schema) in found.into_iter().enumerate() {
+        collect(&json, &mut found);
+        for (number, schema) in found.iter().map(|body| &body["schema"]).enumerate() {
             let place = format!("http://localhost/{number}");
             compiler.add_resource(&place, absolute(schema.clone())).expect("a schema");
             let index = compiler.compile(&place, &mut schemas);
@@ -70,6 +69,13 @@ impl Document {
             compiled.insert(schema.to_string(), index);
         }
         Self { json, schemas, compiled }
+    }
+
+    /// All bodies, of requests and of answers.
+    pub fn bodies(&self) -> Vec<&Value> {
+        let mut found = Vec::new();
+        collect(&self.json, &mut found);
+        found
     }
 
     fn paths(&self) -> impl Iterator<Item = (&str, &Value)> {
@@ -114,11 +120,11 @@ impl Document {
 
     /// The path of the document that a path asked for is.
     fn template(&self, path: &str) -> Option<&str> {
+        let asked: Vec<&str> = path.split('/').collect();
         let fits = |template: &&str| {
-            let (mut asked, mut named) = (path.split('/'), template.split('/'));
-            let fits = |(asked, named): (&str, &str)| named.starts_with('{') || named == asked;
-            asked.by_ref().zip(named.by_ref()).all(fits)
-                && path.split('/').count() == template.split('/').count()
+            let named: Vec<&str> = template.split('/').collect();
+            let same = |(asked, named): (&&str, &&str)| named.starts_with('{') || named == asked;
+            asked.len() == named.len() && asked.iter().zip(&named).all(same)
         };
         self.paths().map(|(template, _)| template).find(fits)
     }
