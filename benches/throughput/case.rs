@@ -310,7 +310,7 @@ fn warm_up(load: Load) -> Load {
 pub async fn put(subject: Subject, address: &str, load: Load, topic: &str) -> Sample {
     match load {
         Load::Stream { events, folded } => {
-            let mut seconds = client::stream(address, topic, events, |_| ()).await;
+            let mut seconds = client::stream(address, topic, events).await;
             if folded {
                 let began = Instant::now();
                 let path = format!("/v1/topics/{topic}/surface?limit=1");

@@ -1,5 +1,5 @@
-//! What only Tidelog is asked, and what takes long: replay, memory, and the cost of an event as a
-//! topic grows. They are run once, not in rounds; each prints a table of its own.
+//! What only Tidelog is asked, and what takes long: replay and memory. They are run once, not in
+//! rounds; each prints a table of its own. Not here: what an event costs as a topic grows (`growth.rs`).
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -14,14 +14,14 @@ use super::report::{median, thousands};
 use super::subject::{Db, Process, Subject};
 use super::usage;
 
-fn store(db: Db, cluster: &Cluster) -> String {
+pub fn store(db: Db, cluster: &Cluster) -> String {
     match db {
         Db::Postgres => cluster.database(),
         Db::Sqlite => "sqlite:bench.db".to_owned(),
     }
 }
 
-fn forget(cluster: &Cluster, url: &str) {
+pub fn forget(cluster: &Cluster, url: &str) {
     if url.starts_with("postgres") {
         cluster.drop_database(url);
     }
@@ -41,7 +41,7 @@ pub async fn replay(cluster: &Cluster, percent: usize, rounds: usize) -> (String
         let dir = tempfile::tempdir().expect("a temporary folder");
         let url = store(db, cluster);
         let service = Process::tidelog(&url, dir.path());
-        client::stream(&service.address, "t", events, |_| ()).await;
+        client::stream(&service.address, "t", events).await;
         drop(service);
         let service = Process::tidelog(&url, dir.path());
         let (mut rates, mut copies) = (Vec::new(), Vec::new());
@@ -124,52 +124,4 @@ pub async fn memory(cluster: &Cluster, percent: usize) -> (String, Value) {
         found.push(json!({ "subject": name.replace('*', ""), "mib": row }));
     }
     (text, json!({ "case": "memory", "subjects": found }))
-}
-
-/// Events a second, million by million, into one topic.
-pub async fn growth(cluster: &Cluster, percent: usize) -> (String, Value) {
-    let count = (20_000_000 * percent / 100).max(100_000);
-    let mut text = format!(
-        "\n### `growth`: one stream of {} events into one topic, by twentieths\n\n\
-         | | first | tenth | last | last against median of all |\n| --- | ---: | ---: | ---: | ---: |\n",
-        thousands(count as f64)
-    );
-    let mut found = Vec::new();
-    for (db, keys) in [
-        (Db::Postgres, Some(100_000)),
-        (Db::Postgres, None),
-        (Db::Sqlite, Some(100_000)),
-        (Db::Sqlite, None),
-    ] {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let url = store(db, cluster);
-        let service = Process::tidelog(&url, dir.path());
-        let events = Events { count, keys, offset: 0 };
-        let (began, part) = (Instant::now(), count / 20);
-        let mut marks = Vec::new();
-        let note = |acknowledged: usize| {
-            while marks.len() <= 20 && acknowledged >= part * marks.len() {
-                marks.push(began.elapsed().as_secs_f64());
-            }
-        };
-        client::stream(&service.address, "t", events, note).await;
-        drop(service);
-        forget(cluster, &url);
-        let rates: Vec<f64> = marks.windows(2).map(|at| part as f64 / (at[1] - at[0])).collect();
-        let kind = keys.map_or("new keys", |_| "updates of 100,000 keys");
-        let name = format!("{}, {kind}", Subject::Tidelog(db).name());
-        let (first, tenth, last) = (rates[0], rates[9], rates[rates.len() - 1]);
-        let share = last / median(rates.iter().copied());
-        let of = thousands;
-        let _ = writeln!(
-            text,
-            "| {name} | {} | {} | {} | {share:.2} |",
-            of(first),
-            of(tenth),
-            of(last)
-        );
-        eprintln!("growth             {name} {first:.0} {tenth:.0} {last:.0}");
-        found.push(json!({ "subject": name.replace('*', ""), "events_per_second": rates }));
-    }
-    (text, json!({ "case": "growth", "subjects": found }))
 }

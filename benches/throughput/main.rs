@@ -19,6 +19,7 @@ mod baseline;
 mod case;
 mod client;
 mod grouped;
+mod growth;
 mod long;
 mod nats;
 #[path = "../../tests/support/postgres.rs"]
@@ -98,7 +99,7 @@ async fn all(asked: &Asked) -> Vec<Value> {
         found.push(json);
     }
     if asked.wants("growth") {
-        let (table, json) = long::growth(&cluster, percent).await;
+        let (table, json) = growth::growth(&cluster, percent).await;
         println!("{table}");
         found.push(json);
     }

@@ -155,14 +155,15 @@ pub fn program(name: &str) -> Option<PathBuf> {
     folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
 }
 
-/// Files of 16 MiB that the log of the server has, as one that has run for a while.
-const WAL_FILES: usize = 192;
+/// Files of 16 MiB that the log of the server has, as one that has run for a while: all that
+/// `max_wal_size` allows. With fewer, a long run comes to where there are none.
+const WAL_FILES: usize = 256;
 
 /// A PostgreSQL whose write-ahead log is made of files that are there already, as it is on a server
 /// that has run for a while. On a fresh one each commit that needs a new file of 16 MiB waits until
 /// that is filled with zeros and synced, some 25 ms.
 pub fn cluster() -> Cluster {
-    let cluster = Cluster::new(&["max_wal_size=8GB", "min_wal_size=4GB"]);
+    let cluster = Cluster::new(&["max_wal_size=4GB", "min_wal_size=4GB"]);
     let fill = format!(
         "SELECT count(pg_switch_wal()) FROM generate_series(1, {WAL_FILES}) n,
             LATERAL pg_logical_emit_message(false, 'fill', n::text) e",
