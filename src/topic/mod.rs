@@ -77,7 +77,7 @@ impl Topics {
         let lease = self.registry.lease(topic);
         let permit = permit.try_enter(&lease.admission)?;
         let (submission, outcome) = Submission::new(commands, None, permit, lease.clone());
-        lease.addr.do_send(Submit(submission));
+        lease.addr.do_send(Submit(Box::new(submission)));
         drop(lease);
         let outcome = outcome.await.unwrap_or_else(|_| lost());
         match (outcome.failure, outcome.receipts.into_iter().next()) {
@@ -143,7 +143,7 @@ impl Session {
         }
         let session = Some(Arc::clone(&self.state));
         let (submission, outcome) = Submission::new(commands, session, permit, self.lease.clone());
-        self.lease.addr.do_send(Submit(submission));
+        self.lease.addr.do_send(Submit(Box::new(submission)));
         Ok(async move { outcome.await.unwrap_or_else(|_| lost()) })
     }
 }

@@ -133,7 +133,8 @@ pub(super) enum Next<'a> {
 /// All commands of a topic that are not answered yet.
 #[derive(Default)]
 pub(super) struct Queue {
-    submissions: VecDeque<Submission>,
+    /// Boxed: of ten thousand topics each has room here, which is cold when its turn comes.
+    submissions: VecDeque<Box<Submission>>,
     /// Submissions that are planned as a whole: the first ones.
     planned: usize,
     /// Sessions in which something planned has failed; told only once it is settled.
@@ -141,7 +142,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, submission: Submission) {
+    pub(super) fn push(&mut self, submission: Box<Submission>) {
         self.submissions.push_back(submission);
     }
 

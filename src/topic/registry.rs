@@ -28,7 +28,7 @@ use crate::store::EventSourceWriter;
 /// What all actors share.
 pub(super) struct Registry {
     pub(super) store: Arc<dyn EventSourceWriter>,
-    pub(super) settings: Settings,
+    pub(super) settings: Arc<Settings>,
     pub(super) admission: Admission,
     /// Who folds because its topic is quiet holds a permit: one after the other.
     pub(super) quiet_folds: Arc<Semaphore>,
@@ -74,7 +74,7 @@ impl Registry {
         let (actors, started) = (Mutex::default(), AtomicUsize::new(0));
         let (quiet_folds, commits) = (Arc::new(Semaphore::new(1)), Told::default());
         let keys = Budget::new(settings.keys_bytes_max, settings.keys_bytes_total_max);
-        let fillings = Arc::new(Semaphore::new(1));
+        let (fillings, settings) = (Arc::new(Semaphore::new(1)), Arc::new(settings));
         Self { store, settings, admission, quiet_folds, fillings, commits, keys, actors, started }
     }
 
@@ -98,7 +98,7 @@ impl Registry {
     fn start(self: &Arc<Self>, topic: &TopicName) -> Entry {
         let generation = self.started.fetch_add(1, Ordering::Relaxed);
         let (registry, name) = (Arc::downgrade(self), topic.clone());
-        let (store, settings) = (Arc::clone(&self.store), self.settings.clone());
+        let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let commits = self.commits.clone();
         let keys = Keys::new(self.keys.share(), None, false);
         let actor = TopicActor::new(name, generation, store, settings, registry, commits, keys);

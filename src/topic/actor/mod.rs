@@ -49,7 +49,7 @@ const SMALL_IN_FLIGHT: usize = 2;
 /// Commands for the actor. There is no answer through the mailbox: the submission carries its own.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Submit(pub(super) Submission);
+pub(super) struct Submit(pub(super) Box<Submission>);
 
 /// Plan what can be planned. Sent to itself, so that all submissions that wait in the mailbox get
 /// into one batch.
@@ -83,7 +83,7 @@ pub(super) struct TopicActor {
     topic: TopicName,
     generation: usize,
     store: Arc<dyn EventSourceWriter>,
-    settings: Settings,
+    settings: Arc<Settings>,
     registry: Weak<Registry>,
     commits: Told,
     phase: Phase,
@@ -172,7 +172,7 @@ impl TopicActor {
         topic: TopicName,
         generation: usize,
         store: Arc<dyn EventSourceWriter>,
-        settings: Settings,
+        settings: Arc<Settings>,
         registry: Weak<Registry>,
         commits: Told,
         keys: Keys,
