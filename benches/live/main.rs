@@ -244,7 +244,7 @@ async fn single(service: &Service, topic: &str) -> f64 {
 
 async fn streamed(service: &Service, topic: &str) -> f64 {
     let events = client::Events { count: STREAMED, keys: Some(10_000), offset: 0 };
-    let seconds = client::stream(&service.address, topic, events, |_| ()).await;
+    let seconds = client::stream(&service.address, topic, events).await;
     STREAMED as f64 / seconds
 }
 
@@ -280,12 +280,13 @@ impl Spent {
     }
 }
 
-/// Whoever writes, with hints and without: two services, each with a second instance that listens,
-/// in turn. Rates vary more than hints cost, so what they use of the CPU is counted as well.
+/// Whoever writes, with hints and without: two services, each with a second instance that listens
+/// because it has a reader, in turn. Rates vary more than hints cost, so what they use of the CPU is counted as well.
 async fn cost_of_hints(cluster: &Cluster) {
     let stores = [cluster.database(), cluster.database()];
     let services = [Service::bare(&stores[0], false), Service::bare(&stores[1], true)];
     let listening = stores.each_ref().map(|store| Service::start(store));
+    let readers = join_all(listening.iter().map(|service| Reader::begin(service, 0))).await;
     let spent = || Spent::now(cluster, &stores[1], &services[1], &listening[1]);
     let mut shares = [Spent::default(); 2];
     let mut rates: [[Vec<f64>; 2]; 2] = Default::default();
@@ -306,6 +307,7 @@ async fn cost_of_hints(cluster: &Cluster) {
             }
         }
     }
+    drop(readers);
     let loads = ["single events, 64 connections", "one stream"];
     for ((name, [without, with]), Spent { hints, all }) in loads.iter().zip(rates).zip(shares) {
         let pairs: Vec<f64> =

@@ -1,8 +1,10 @@
-//! The tasks that keep tails and board right: one hears hints, the other looks at the heads in
-//! the store every second, because hints may be lost and writers may die before they tell.
+//! The tasks that keep tails and board right: one hears hints, while somebody follows, the other looks
+//! at the heads in the store every second, because hints may be lost and writers may die before they
+//! tell.
 //!
 //! Invariant: the tasks end with what they keep.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,8 +14,10 @@ use futures::stream::BoxStream;
 use super::Shared;
 use super::tail::Tail;
 use crate::metrics;
-use crate::store::{Hint, StoreError};
+use crate::store::{Hint, Hints, StoreError};
 
+/// How long an instance that listens goes on, at least: asking others costs more.
+const LISTEN_ON: Duration = Duration::from_secs(5);
 /// How often the heads of followed topics are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause between two looks, however often hints are missed.
@@ -23,13 +27,39 @@ const TOPICS: usize = 1000;
 /// All topics are looked at only so seldom that it takes this part of the time.
 const SWEEP_SHARE: u32 = 20;
 
-/// Hears hints until they end.
-pub(super) async fn listen(shared: Weak<Shared>, mut hints: BoxStream<'static, Hint>) {
-    while let Some(hint) = hints.next().await {
-        let Some(shared) = shared.upgrade() else { return };
+/// Listens while somebody follows a topic or asks for heads, until the store ends.
+pub(super) async fn listen(shared: Weak<Shared>, hints: Arc<dyn Hints>) {
+    while let Some(now) = shared.upgrade() {
+        if !now.is_followed() {
+            now.followed.notified().await;
+            continue;
+        }
+        let heard = hints.listen();
+        now.look.notify_one(); // Somebody may have told before.
+        drop(now);
+        if hear(&shared, heard).await.is_break() {
+            return;
+        }
+    }
+}
+
+/// Hears hints as long as somebody follows.
+async fn hear(shared: &Weak<Shared>, mut heard: BoxStream<'static, Hint>) -> ControlFlow<()> {
+    let mut look = tokio::time::interval(LISTEN_ON);
+    look.reset(); // The first would come at once.
+    loop {
+        let hint = tokio::select! {
+            hint = heard.next() => hint.map(Some),
+            _ = look.tick() => Some(None),
+        };
+        let (Some(hint), Some(shared)) = (hint, shared.upgrade()) else {
+            return ControlFlow::Break(());
+        };
         match hint {
-            Hint::Missed => shared.look.notify_one(),
-            Hint::Moved(moved) => {
+            None if shared.is_followed() => {}
+            None => return ControlFlow::Continue(()),
+            Some(Hint::Missed) => shared.look.notify_one(),
+            Some(Hint::Moved(moved)) => {
                 metrics::hint_heard();
                 shared.board.saw(&moved.name, moved.head);
                 let tail = shared.tails.read().get(&moved.name).and_then(Weak::upgrade);

@@ -103,6 +103,8 @@ struct Shared {
     board: Board,
     /// When the last reading of all heads, for somebody who asked, began.
     swept: tokio::sync::Mutex<Option<Instant>>,
+    /// Somebody begins to follow a topic, or to ask for heads.
+    followed: Notify,
     /// Look at all heads now.
     look: Notify,
     runtime: Handle,
@@ -121,13 +123,13 @@ impl Live {
             bytes: AtomicUsize::new(0),
             board: Board::default(),
             swept: tokio::sync::Mutex::default(),
+            followed: Notify::new(),
             look: Notify::new(),
             runtime: Handle::current(),
         });
         let mut tasks = vec![tokio::spawn(keep::look(Arc::downgrade(&shared))).abort_handle()];
         if let Some(hints) = hints {
-            let heard = hints.listen();
-            tasks.push(tokio::spawn(keep::listen(Arc::downgrade(&shared), heard)).abort_handle());
+            tasks.push(tokio::spawn(keep::listen(Arc::downgrade(&shared), hints)).abort_handle());
         }
         Self { shared, tasks }
     }
@@ -190,6 +192,8 @@ impl Shared {
         }
         let tail = Arc::new(Tail::new(topic.clone(), Arc::downgrade(self)));
         tails.insert(topic.clone(), Arc::downgrade(&tail));
+        drop(tails);
+        self.followed.notify_one();
         tail
     }
 
@@ -199,6 +203,11 @@ impl Shared {
         if tails.get(topic).is_some_and(|tail| tail.strong_count() == 0) {
             tails.remove(topic);
         }
+    }
+
+    /// Whether anybody in this process needs to know what others write.
+    fn is_followed(&self) -> bool {
+        !self.tails.read().is_empty() || self.board.is_read()
     }
 
     fn held(&self, change: isize) {

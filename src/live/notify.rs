@@ -24,6 +24,7 @@ impl Notifications {
     pub(super) async fn begin(shared: &Arc<Shared>) -> Result<Self, StoreError> {
         metrics::live_readers("heads", 1.0);
         let heard = shared.board.join();
+        shared.followed.notify_one();
         let notifications = Self { shared: Arc::clone(shared), heard, last: 0 };
         shared.swept_since(Instant::now()).await?;
         Ok(notifications)

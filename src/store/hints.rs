@@ -19,11 +19,13 @@ pub enum Hint {
 
 /// The instances of a store telling each other (S11 of the module `store`).
 pub trait Hints: Send + Sync + 'static {
-    /// Tells the other instances that the topic's durable head is `head`. Returns at once: what
-    /// is told within some milliseconds goes out together, of each topic the newest only.
+    /// Tells the other instances that the topic's durable head is `head`, as long as one of them
+    /// listens. Returns at once: what is told within some milliseconds goes out together, of each
+    /// topic the newest only.
     fn tell(&self, topic: &TopicName, head: Version);
 
-    /// What other instances tell from now on, without what this one tells. The stream ends with
-    /// the store; who falls behind hears [`Hint::Missed`].
+    /// What other instances tell, without what this one tells. Those that have to begin to tell
+    /// do so soon, and then there is a [`Hint::Missed`]. The stream ends with the store; who falls
+    /// behind hears [`Hint::Missed`]. Listening costs those who write: only while it is of use.
     fn listen(&self) -> BoxStream<'static, Hint>;
 }

@@ -3,15 +3,19 @@
 //! Never inside an append: a transaction that notifies takes a lock of the whole cluster when it
 //! commits. What moves is gathered here, and every few milliseconds one small transaction, which
 //! nobody waits for, names it all. The same connection listens, so that an instance knows its own
-//! hints by their process id and does not hear them.
+//! words by their process id and does not hear them.
+//!
+//! Nobody tells where nobody listens: with ten thousand topics telling is a twentieth of all that
+//! writing costs (decision 16). Who listens says so every second, and is told what moves until
+//! three seconds after the last time. Who begins to tell says that as well, for those who listened
+//! too early: they hear [`Hint::Missed`].
 //!
 //! Not here: what a hint means to a reader (`live/`).
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
@@ -31,10 +35,19 @@ const BEGIN: &str = "SET synchronous_commit = off; LISTEN tidelog_heads";
 const PID: &str = "SELECT pg_backend_pid()";
 const TELL: &str = "SELECT pg_notify('tidelog_heads', told) FROM unnest($1::text[]) AS t (told)";
 
+/// Said by who listens.
+const LISTENS: &str = "listens";
+/// Said by who begins to tell.
+const TELLS: &str = "tells";
+
 /// PostgreSQL takes less than 8,000 bytes.
 const PAYLOAD_BYTES_MAX: usize = 7_900;
 /// How long what moves is gathered, after something was told.
 const GATHER: Duration = Duration::from_millis(10);
+/// How often an instance says that it listens.
+const LISTENS_EVERY: Duration = Duration::from_secs(1);
+/// How long it is believed.
+const LISTENS_FOR: Duration = Duration::from_secs(3);
 /// Hints that a listener may be behind.
 const BEHIND_MAX: usize = 4_096;
 /// The pause after the first failure to connect; it doubles up to [`PAUSE_MAX`].
@@ -47,9 +60,16 @@ pub(super) struct PostgresHints {
     task: JoinHandle<()>,
 }
 
+#[derive(Default)]
 struct Shared {
     /// What has moved and is not told yet.
     moved: Mutex<HashMap<TopicName, Version>>,
+    /// Somebody else listens. Changes while `listens` is locked.
+    telling: AtomicBool,
+    /// When another instance last said that it listens.
+    listens: Mutex<Option<Instant>>,
+    /// To be said: this instance begins to tell.
+    begins: AtomicBool,
     wake: Notify,
     /// `None` once the store is closed.
     heard: Mutex<Option<broadcast::Sender<Hint>>>,
@@ -59,12 +79,8 @@ struct Shared {
 
 impl PostgresHints {
     pub(super) fn start(connector: Connector) -> Self {
-        let shared = Arc::new(Shared {
-            moved: Mutex::default(),
-            wake: Notify::new(),
-            heard: Mutex::new(Some(broadcast::channel(BEHIND_MAX).0)),
-            own: AtomicI32::new(0),
-        });
+        let heard = Mutex::new(Some(broadcast::channel(BEHIND_MAX).0));
+        let shared = Arc::new(Shared { heard, ..Shared::default() });
         let runtime = connector.runtime.clone();
         let task = runtime.spawn(run(connector, Arc::clone(&shared)));
         Self { shared, task }
@@ -78,15 +94,12 @@ impl PostgresHints {
 
 impl Hints for PostgresHints {
     fn tell(&self, topic: &TopicName, head: Version) {
-        let mut moved = self.shared.moved.lock();
-        let known = moved.entry(topic.clone()).or_insert(head);
-        *known = head.max(*known);
-        drop(moved);
-        self.shared.wake.notify_one();
+        self.shared.tell(topic, head);
     }
 
     fn listen(&self) -> BoxStream<'static, Hint> {
         let heard = self.shared.heard.lock().as_ref().map(broadcast::Sender::subscribe);
+        self.shared.wake.notify_one(); // It is said at once.
         let next = |heard: Option<broadcast::Receiver<Hint>>| async {
             let mut heard = heard?;
             let hint = match heard.recv().await {
@@ -130,31 +143,56 @@ async fn open(connector: &Connector, shared: &Arc<Shared>) -> Result<Session, Er
     Ok(session)
 }
 
-/// Tells what moves until the connection is lost, and says why.
+/// Tells what moves, and that somebody listens, until the connection is lost; says why.
 async fn work(mut session: Session, shared: &Shared) -> String {
     let tell = match session.client.prepare(TELL).await {
         Ok(tell) => tell,
         Err(error) => return error.to_string(),
     };
+    let mut tick = tokio::time::interval(LISTENS_EVERY);
+    let mut said: Option<Instant> = None;
     loop {
         tokio::select! {
             () = shared.wake.notified() => {}
+            _ = tick.tick() => {}
             _ = &mut session.task => return "it was closed".into(),
         }
+        shared.believe(Instant::now());
+        let listens =
+            shared.has_listeners() && said.is_none_or(|said| said.elapsed() >= LISTENS_EVERY);
+        let begins = shared.begins.swap(false, Ordering::AcqRel);
         let moved = std::mem::take(&mut *shared.moved.lock());
-        if moved.is_empty() {
+        let words = [(listens, LISTENS), (begins, TELLS)].into_iter().filter(|(said, _)| *said);
+        let mut told: Vec<String> = words.map(|(_, word)| word.to_owned()).collect();
+        told.extend(payloads(&moved));
+        if told.is_empty() {
             continue;
         }
-        metrics::hints_told(moved.len());
-        if let Err(error) = session.client.execute(&tell, &[&payloads(&moved)]).await {
+        if let Err(error) = session.client.execute(&tell, &[&told]).await {
+            shared.begins.fetch_or(begins, Ordering::AcqRel);
             shared.again(moved);
             return error.to_string();
+        }
+        metrics::hints_told(moved.len());
+        if listens {
+            said = Some(Instant::now());
         }
         tokio::time::sleep(GATHER).await;
     }
 }
 
 impl Shared {
+    fn tell(&self, topic: &TopicName, head: Version) {
+        if !self.telling.load(Ordering::Acquire) {
+            return;
+        }
+        let mut moved = self.moved.lock();
+        let known = moved.entry(topic.clone()).or_insert(head);
+        *known = head.max(*known);
+        drop(moved);
+        self.wake.notify_one();
+    }
+
     fn hear(&self, hint: Hint) {
         if let Some(heard) = &*self.heard.lock() {
             let _ = heard.send(hint); // Nobody need be listening.
@@ -166,9 +204,38 @@ impl Shared {
             return;
         }
         for line in told.payload().lines() {
-            // What does not make sense may be from a newer version.
-            self.hear(parse(line).map_or(Hint::Missed, Hint::Moved));
+            match line {
+                LISTENS => self.listened(Instant::now()),
+                TELLS => self.hear(Hint::Missed),
+                // What does not make sense may be from a newer version.
+                line => self.hear(parse(line).map_or(Hint::Missed, Hint::Moved)),
+            }
         }
+    }
+
+    /// Another instance listens.
+    fn listened(&self, now: Instant) {
+        let mut listens = self.listens.lock();
+        *listens = Some(now);
+        if !self.telling.swap(true, Ordering::AcqRel) {
+            self.begins.store(true, Ordering::Release);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Tells no more once nobody has said for long that it listens.
+    fn believe(&self, now: Instant) {
+        let listens = self.listens.lock();
+        if listens.is_none_or(|said| now.duration_since(said) > LISTENS_FOR)
+            && self.telling.swap(false, Ordering::AcqRel)
+        {
+            self.moved.lock().clear();
+        }
+    }
+
+    /// Whether somebody in this instance listens.
+    fn has_listeners(&self) -> bool {
+        self.heard.lock().as_ref().is_some_and(|heard| heard.receiver_count() > 0)
     }
 
     /// What could not be told is told later, unless something newer is.
@@ -184,14 +251,12 @@ impl Shared {
 
 /// Lines `<seq> <transaction> <topic>`, as many to a payload as it holds.
 fn payloads(moved: &HashMap<TopicName, Version>) -> Vec<String> {
-    let mut payloads = vec![String::new()];
+    let mut payloads: Vec<String> = Vec::new();
     for (topic, head) in moved {
         let line = format!("{} {} {topic}\n", head.seq, head.transaction);
-        let last = payloads.last_mut().expect("there is one from the begin on");
-        if last.len() + line.len() > PAYLOAD_BYTES_MAX {
-            payloads.push(line);
-        } else {
-            let _ = last.write_str(&line); // Writing to a String cannot fail.
+        match payloads.last_mut() {
+            Some(last) if last.len() + line.len() <= PAYLOAD_BYTES_MAX => last.push_str(&line),
+            _ => payloads.push(line),
         }
     }
     payloads
@@ -222,5 +287,24 @@ mod tests {
         for nonsense in ["", "1", "1 2", "1 2 ", "x 2 t", "-1 2 t", "1 2 .t"] {
             assert_eq!(parse(nonsense), None, "{nonsense:?}");
         }
+    }
+
+    #[test]
+    fn what_moves_is_only_gathered_while_somebody_listens() {
+        let (shared, topic) = (Shared::default(), TopicName::parse("t").expect("a name"));
+        let begun = Instant::now();
+        let moves_after = |seconds: u64| {
+            shared.believe(begun + Duration::from_secs(seconds));
+            shared.tell(&topic, Version { seq: Seq(7), transaction: TransactionNo(1) });
+            shared.moved.lock().len()
+        };
+        assert_eq!(moves_after(0), 0, "nobody has ever listened");
+        shared.listened(begun);
+        assert!(shared.begins.swap(false, Ordering::AcqRel), "who listened too early hears of it");
+        assert_eq!(moves_after(0), 1);
+        shared.listened(begun + Duration::from_secs(1));
+        assert!(!shared.begins.load(Ordering::Acquire), "nothing was missed meanwhile");
+        assert_eq!(moves_after(4), 1, "who listens may be late");
+        assert_eq!(moves_after(5), 0, "nobody listens any more: what was to be told is let go");
     }
 }
