@@ -38,30 +38,32 @@ pub async fn growth(cluster: &Cluster, percent: usize) -> (String, Value) {
         let url = store(db, cluster);
         let service = Process::tidelog(&url, dir.path());
         let subject = Subject::Tidelog(db);
-        let stream = async |topic: &str, offset| {
-            let events = Events { count: part, keys, offset };
-            let load = Load::Stream { events, folded: true };
+        let stream = async |topic: &str, count, offset| {
+            settle(cluster); // Of PostgreSQL alone.
+            let load = Load::Stream { events: Events { count, keys, offset }, folded: true };
             put(subject, &service.address, load, topic).await.rate()
         };
         let fresh_topic = |n: usize| format!("fresh-{n}");
-        // All are there from the begin on, and one behind them: the last topic of an index is cheaper.
-        let fresh_topics = (PARTS - COMPARED..PARTS).map(fresh_topic);
-        for topic in ["t".to_owned()].into_iter().chain(fresh_topics).chain(["z".to_owned()]) {
-            let one = Events { count: 1, keys, offset: PARTS * part };
-            put(subject, &service.address, Load::Stream { events: one, folded: true }, &topic)
-                .await;
+        // All are there from the begin on, with the keys that are to be updated, and one behind them:
+        // the last topic of an index is cheaper.
+        let topics = (PARTS - COMPARED..PARTS).map(fresh_topic).chain(["behind".to_owned()]);
+        for topic in ["t".to_owned()].into_iter().chain(topics) {
+            stream(&topic, keys.unwrap_or(1).min(part), PARTS * part).await;
         }
         let (mut old, mut fresh) = (Vec::new(), Vec::new());
         for n in 0..PARTS {
             let compared = n >= PARTS - COMPARED;
-            if compared {
-                settle(cluster);
-                fresh.push(stream(&fresh_topic(n), 0).await);
+            let beside = async |fresh: &mut Vec<f64>| {
+                fresh.push(stream(&fresh_topic(n), part, 0).await);
+            };
+            // Who comes first has a quieter disk.
+            if compared && n % 2 == 0 {
+                beside(&mut fresh).await;
             }
-            if n == 0 || compared {
-                settle(cluster);
+            old.push(stream("t", part, n * part).await);
+            if compared && n % 2 == 1 {
+                beside(&mut fresh).await;
             }
-            old.push(stream("t", n * part).await);
         }
         drop(service);
         forget(cluster, &url);

@@ -1,6 +1,6 @@
-//! The tasks that keep tails and board right: one hears hints, while somebody follows, the other looks
-//! at the heads in the store every second, because hints may be lost and writers may die before they
-//! tell.
+//! The tasks that keep tails and board right: one hears hints while somebody follows, the other
+//! looks at the heads in the store every second, because hints may be lost and writers may die
+//! before they tell.
 //!
 //! Invariant: the tasks end with what they keep.
 
@@ -10,34 +10,33 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use super::tail::Tail;
 use crate::metrics;
 use crate::store::{Hint, Hints, StoreError};
 
-/// How long an instance that listens goes on, at least: asking others costs more.
-const LISTEN_ON: Duration = Duration::from_secs(5);
+/// How often an instance that listens looks whether it still has to.
+const LISTENING: Duration = Duration::from_secs(5);
 /// How often the heads of followed topics are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause between two looks, however often hints are missed.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Topics that are asked for at once.
 const TOPICS: usize = 1000;
-/// All topics are looked at only so seldom that it takes this part of the time.
+/// All topics are looked at only so seldom that it takes this part of the time, or half of it where
+/// hints are missed.
 const SWEEP_SHARE: u32 = 20;
 
 /// Listens while somebody follows a topic or asks for heads, until the store ends.
 pub(super) async fn listen(shared: Weak<Shared>, hints: Arc<dyn Hints>) {
     while let Some(now) = shared.upgrade() {
-        if !now.is_followed() {
-            now.followed.notified().await;
-            continue;
-        }
-        let heard = hints.listen();
-        now.look.notify_one(); // Somebody may have told before.
+        let (is_followed, followed) = (now.is_followed(), Arc::clone(&now.followed));
         drop(now);
-        if hear(&shared, heard).await.is_break() {
+        if !is_followed {
+            followed.notified().await;
+        } else if hear(&shared, hints.listen()).await.is_break() {
             return;
         }
     }
@@ -45,7 +44,8 @@ pub(super) async fn listen(shared: Weak<Shared>, hints: Arc<dyn Hints>) {
 
 /// Hears hints as long as somebody follows.
 async fn hear(shared: &Weak<Shared>, mut heard: BoxStream<'static, Hint>) -> ControlFlow<()> {
-    let mut look = tokio::time::interval(LISTEN_ON);
+    let mut look = tokio::time::interval(LISTENING);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.reset(); // The first would come at once.
     loop {
         let hint = tokio::select! {
@@ -73,18 +73,24 @@ async fn hear(shared: &Weak<Shared>, mut heard: BoxStream<'static, Hint>) -> Con
 
 /// Looks at the heads now and then.
 pub(super) async fn look(shared: Weak<Shared>) {
-    let mut sweep_at = Instant::now();
+    let (mut sweep_at, mut ask_at, mut asked) = (Instant::now(), Instant::now(), false);
     loop {
         let Some(now) = shared.upgrade() else { return };
         tokio::time::sleep(LOOK_AGAIN).await;
-        let asked = tokio::time::timeout(LOOK, now.look.notified()).await.is_ok();
+        asked |= tokio::time::timeout(LOOK, now.look.notified()).await.is_ok();
         if let Err(error) = now.look_at_tails().await {
             // That the store is lost is told once, and not by us.
             tracing::debug!(%error, "the heads of followed topics cannot be read");
         }
-        if now.board.is_read() && (asked || Instant::now() >= sweep_at) {
+        let due = Instant::now() >= if asked { ask_at } else { sweep_at };
+        if !now.board.is_read() {
+            asked = false;
+        } else if due {
             match now.sweep().await {
-                Ok(took) => sweep_at = Instant::now() + took * SWEEP_SHARE,
+                Ok(took) => {
+                    (ask_at, asked) = (Instant::now() + took, false);
+                    sweep_at = Instant::now() + took * SWEEP_SHARE;
+                }
                 Err(error) => tracing::debug!(%error, "the heads of all topics cannot be read"),
             }
         }

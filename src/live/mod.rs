@@ -104,8 +104,8 @@ struct Shared {
     /// When the last reading of all heads, for somebody who asked, began.
     swept: tokio::sync::Mutex<Option<Instant>>,
     /// Somebody begins to follow a topic, or to ask for heads.
-    followed: Notify,
-    /// Look at all heads now.
+    followed: Arc<Notify>,
+    /// Look at all heads that matter now.
     look: Notify,
     runtime: Handle,
 }
@@ -123,7 +123,7 @@ impl Live {
             bytes: AtomicUsize::new(0),
             board: Board::default(),
             swept: tokio::sync::Mutex::default(),
-            followed: Notify::new(),
+            followed: Arc::default(),
             look: Notify::new(),
             runtime: Handle::current(),
         });

@@ -24,8 +24,8 @@ pub trait Hints: Send + Sync + 'static {
     /// topic the newest only.
     fn tell(&self, topic: &TopicName, head: Version);
 
-    /// What other instances tell, without what this one tells. Those that have to begin to tell
-    /// do so soon, and then there is a [`Hint::Missed`]. The stream ends with the store; who falls
-    /// behind hears [`Hint::Missed`]. Listening costs those who write: only while it is of use.
+    /// What other instances tell, without what this one tells. It begins with a [`Hint::Missed`], and
+    /// there is another once somebody begins to tell, which is soon, or where the listener falls
+    /// behind. It ends with the store. Listening costs those who write: only while it is of use.
     fn listen(&self) -> BoxStream<'static, Hint>;
 }

@@ -29,8 +29,8 @@
 //! * **S10 apart.** What happens to one topic's batch changes nothing for another topic's, even
 //!   where they share a database transaction.
 //! * **S11 hints.** What one instance tells through [`Hints`], the others that listen hear soon:
-//!   usually all of it, sometimes less, never anything else. Who has just begun to listen hears
-//!   that it may have missed something. Only the log is the truth.
+//!   usually all of it, sometimes less, never anything else. Who begins to listen hears that it
+//!   may have missed something. Only the log is the truth.
 //! * **S12 consumers.** A consumer that was moved stays where it is, durably, until it is moved or
 //!   forgotten; reads and appends do not move it. Of those who expect one revision at most one
 //!   succeeds, and no revision is given twice, whatever was forgotten in between. `NotMoved`

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_postgres::{Error, Notification};
 
 use super::super::{Hint, Hints, TopicSummary};
@@ -99,7 +100,8 @@ impl Hints for PostgresHints {
 
     fn listen(&self) -> BoxStream<'static, Hint> {
         let heard = self.shared.heard.lock().as_ref().map(broadcast::Sender::subscribe);
-        self.shared.wake.notify_one(); // It is said at once.
+        self.shared.wake.notify_one(); // To be said, if it was not within the last second.
+        let first = stream::iter(heard.is_some().then_some(Hint::Missed));
         let next = |heard: Option<broadcast::Receiver<Hint>>| async {
             let mut heard = heard?;
             let hint = match heard.recv().await {
@@ -109,7 +111,7 @@ impl Hints for PostgresHints {
             };
             Some((hint, Some(heard)))
         };
-        stream::unfold(heard, next).boxed()
+        first.chain(stream::unfold(heard, next)).boxed()
     }
 }
 
@@ -150,21 +152,23 @@ async fn work(mut session: Session, shared: &Shared) -> String {
         Err(error) => return error.to_string(),
     };
     let mut tick = tokio::time::interval(LISTENS_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said: Option<Instant> = None;
     loop {
-        tokio::select! {
-            () = shared.wake.notified() => {}
-            _ = tick.tick() => {}
+        let ticked = tokio::select! {
+            () = shared.wake.notified() => false,
+            _ = tick.tick() => true,
             _ = &mut session.task => return "it was closed".into(),
-        }
-        shared.believe(Instant::now());
-        let listens =
-            shared.has_listeners() && said.is_none_or(|said| said.elapsed() >= LISTENS_EVERY);
+        };
+        let now = Instant::now();
+        shared.believe(now);
+        let due = ticked || said.is_none_or(|said| now.duration_since(said) >= LISTENS_EVERY);
+        let listens = due && shared.has_listeners();
         let begins = shared.begins.swap(false, Ordering::AcqRel);
         let moved = std::mem::take(&mut *shared.moved.lock());
-        let words = [(listens, LISTENS), (begins, TELLS)].into_iter().filter(|(said, _)| *said);
-        let mut told: Vec<String> = words.map(|(_, word)| word.to_owned()).collect();
-        told.extend(payloads(&moved));
+        let mut told = payloads(&moved);
+        told.extend(listens.then(|| LISTENS.to_owned()));
+        told.extend(begins.then(|| TELLS.to_owned()));
         if told.is_empty() {
             continue;
         }
@@ -175,7 +179,7 @@ async fn work(mut session: Session, shared: &Shared) -> String {
         }
         metrics::hints_told(moved.len());
         if listens {
-            said = Some(Instant::now());
+            said = Some(now);
         }
         tokio::time::sleep(GATHER).await;
     }

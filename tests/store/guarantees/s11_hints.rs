@@ -89,6 +89,7 @@ async fn of_many_moves_at_least_the_newest_are_heard(stand: Stand) {
 async fn a_closed_store_tells_nothing_any_more(stand: Stand) {
     let hints = stand.store.reader.hints().expect("there may be others");
     let mut heard = hints.listen();
+    assert_eq!(heard.next().await, Some(Hint::Missed), "what was told before it listened");
     stand.store.writer.close().await;
     while let Some(hint) = heard.next().await {
         assert_eq!(hint, Hint::Missed);
