@@ -99,7 +99,7 @@ async fn all(asked: &Asked) -> Vec<Value> {
         found.push(json);
     }
     if asked.wants("growth") {
-        let (table, json) = growth::growth(&cluster, percent).await;
+        let (table, json) = growth::growth(&cluster, percent, &asked.subject).await;
         println!("{table}");
         found.push(json);
     }
