@@ -225,7 +225,7 @@ impl LiveStream {
 }
 
 /// The last message of a stream that cannot go on.
-pub(super) fn error_message(problem: &Problem, request_id: &str) -> Bytes {
+fn error_message(problem: &Problem, request_id: &str) -> Bytes {
     let problem = serde_json::to_vec(&problem.json(request_id)).expect("a problem is JSON");
     message(Kind::Error, &problem)
 }

@@ -87,8 +87,8 @@ impl Document {
     pub fn methods(&self) -> Vec<(&str, BTreeSet<String>)> {
         let names = |operations: &Value| -> BTreeSet<String> {
             let operations = operations.as_object().expect("operations");
-            let methods = operations.keys().filter(|key| *key != "parameters");
-            let mut methods: BTreeSet<String> = methods.map(|name| name.to_uppercase()).collect();
+            let mut methods: BTreeSet<String> =
+                operations.keys().map(|name| name.to_uppercase()).collect();
             if methods.contains("GET") {
                 methods.insert("HEAD".into());
             }
@@ -102,8 +102,7 @@ impl Document {
         let mut answers = Vec::new();
         for (path, operations) in self.paths() {
             for (method, operation) in operations.as_object().expect("operations") {
-                let Some(responses) = operation["responses"].as_object() else { continue };
-                for (status, response) in responses {
+                for (status, response) in operation["responses"].as_object().expect("answers") {
                     let status = status.parse().expect("a status");
                     answers.push((method.to_uppercase(), path, status, self.resolve(response)));
                 }
@@ -112,7 +111,7 @@ impl Document {
         answers
     }
 
-    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+    pub fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
         let Some(reference) = value["$ref"].as_str() else { return value };
         let place = reference.strip_prefix('#').expect("the document refers to itself");
         self.json.pointer(place).unwrap_or_else(|| panic!("{reference} is nowhere"))

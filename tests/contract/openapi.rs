@@ -52,6 +52,22 @@ fn the_document_has_the_paths_of_the_routes() {
     assert_eq!(routes, documented);
 }
 
+/// Swagger UI does not resolve references that a path has for all of its operations.
+#[test]
+fn every_operation_has_the_parameters_of_its_path() {
+    for (path, operations) in DOCUMENT.json["paths"].as_object().expect("paths") {
+        let named = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let named: BTreeSet<&str> = named.collect();
+        for (method, operation) in operations.as_object().expect("operations") {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let parameters = parameters.map(|parameter| DOCUMENT.resolve(parameter));
+            let in_path = parameters.filter(|parameter| parameter["in"] == "path");
+            let names = in_path.map(|parameter| parameter["name"].as_str().expect("a name"));
+            assert_eq!(names.collect::<BTreeSet<_>>(), named, "{method} {path}");
+        }
+    }
+}
+
 #[test]
 fn the_document_has_the_errors_of_the_contract() {
     let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.code()).collect();
