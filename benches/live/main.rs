@@ -281,7 +281,8 @@ impl Spent {
 }
 
 /// Whoever writes, with hints and without: two services, each with a second instance that listens
-/// because it has a reader, in turn. Rates vary more than hints cost, so what they use of the CPU is counted as well.
+/// because it has a reader, in turn. Rates vary more than hints cost, so what they use of the CPU is
+/// counted as well.
 async fn cost_of_hints(cluster: &Cluster) {
     let stores = [cluster.database(), cluster.database()];
     let services = [Service::bare(&stores[0], false), Service::bare(&stores[1], true)];

@@ -1,6 +1,6 @@
 //! What an event costs as a topic grows: millions one after the other into one topic; and in turn
-//! with the last ones, the first million of a fresh topic, with a service and a database of its own. So a disk
-//! that writes behind and a machine that changes its speed slow both.
+//! with the last ones, the first million of a fresh topic, with a service and a database of its own.
+//! So a disk that writes behind and a machine that changes its speed slow both.
 
 use std::fmt::Write as _;
 

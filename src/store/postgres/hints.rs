@@ -174,7 +174,7 @@ async fn work(mut session: Session, shared: &Shared) -> String {
         }
         if let Err(error) = session.client.execute(&tell, &[&told]).await {
             shared.begins.fetch_or(begins, Ordering::AcqRel);
-            shared.again(moved);
+            shared.gather(moved); // Later.
             return error.to_string();
         }
         metrics::hints_told(moved.len());
@@ -190,11 +190,7 @@ impl Shared {
         if !self.telling.load(Ordering::Acquire) {
             return;
         }
-        let mut moved = self.moved.lock();
-        let known = moved.entry(topic.clone()).or_insert(head);
-        *known = head.max(*known);
-        drop(moved);
-        self.wake.notify_one();
+        self.gather([(topic.clone(), head)]);
     }
 
     fn hear(&self, hint: Hint) {
@@ -242,13 +238,14 @@ impl Shared {
         self.heard.lock().as_ref().is_some_and(|heard| heard.receiver_count() > 0)
     }
 
-    /// What could not be told is told later, unless something newer is.
-    fn again(&self, untold: HashMap<TopicName, Version>) {
+    /// These are to be told; of each topic the newest.
+    fn gather(&self, heads: impl IntoIterator<Item = (TopicName, Version)>) {
         let mut moved = self.moved.lock();
-        for (topic, head) in untold {
+        for (topic, head) in heads {
             let known = moved.entry(topic).or_insert(head);
             *known = head.max(*known);
         }
+        drop(moved);
         self.wake.notify_one();
     }
 }
