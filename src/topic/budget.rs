@@ -46,6 +46,9 @@ pub(super) struct Share {
 impl Share {
     /// The topic remembers so many keys, in so many bytes.
     pub(super) fn report(&mut self, keys: usize, bytes: usize) {
+        if (keys, bytes) == (self.keys, self.bytes) {
+            return;
+        }
         let used = &self.budget.used;
         used.fetch_add(bytes, Ordering::Relaxed);
         used.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -10,9 +10,11 @@
 //! Invariants: only complete filters say that a key is new; filters never grow beyond the memory
 //! that they are given, they are dropped instead.
 
-use ahash::RandomState;
+use std::hash::BuildHasher as _;
+
 use fastbloom::BloomFilter;
 
+use super::hasher::KeyHasher;
 use crate::metrics;
 
 /// Keys of the first filter. Small, because ten thousand topics may each have one.
@@ -140,8 +142,6 @@ impl Forgotten {
 #[derive(Default)]
 pub(super) struct Filters {
     filters: Vec<BloomFilter>,
-    /// One hash of a key for all filters.
-    hasher: RandomState,
     /// Keys that the newest filter still takes.
     room: usize,
     bytes: usize,
@@ -162,14 +162,14 @@ impl Filters {
             (self.room, self.bytes) = (size, bytes);
         }
         let newest = self.filters.last_mut().expect("there is room");
-        newest.insert_hash(self.hasher.hash_one(key));
+        newest.insert_hash(KeyHasher.hash_one(key));
         self.room -= 1;
         true
     }
 
     /// Whether the key may have been added; `false` is certain.
     fn may_have(&self, key: &str) -> bool {
-        let hash = self.hasher.hash_one(key);
+        let hash = KeyHasher.hash_one(key);
         self.filters.iter().rev().any(|filter| filter.contains_hash(hash))
     }
 }

@@ -12,17 +12,16 @@
 
 use std::collections::HashMap;
 
-use ahash::RandomState;
-
 use super::budget::Share;
 use super::forgotten::Forgotten;
+use super::hasher::KeyHasher;
 use super::remembered::Remembered;
 use crate::domain::{Key, KeyState, Seq};
 use crate::store::Touched;
 
 /// The states of keys, as of the planned head.
 pub(super) struct Keys {
-    states: HashMap<Box<str>, Remembered, RandomState>,
+    states: HashMap<Box<str>, Remembered, KeyHasher>,
     /// Memory of the keys' own bytes.
     text: usize,
     /// The surface of the store is exact up to here.
@@ -71,7 +70,7 @@ impl Keys {
         }
         let new = self.forgotten.is_new(key.as_str());
         if new {
-            self.set(key, KeyState::default());
+            self.insert(key.as_str(), Remembered::new(KeyState::default()));
         }
         new
     }
@@ -105,13 +104,18 @@ impl Keys {
             }
             return;
         }
-        self.text += text_bytes(key);
         let mut remembered = Remembered::new(state);
         remembered.listed = written;
-        self.states.insert(key.into(), remembered);
+        self.insert(key, remembered);
         if written {
             self.touch(key);
         }
+    }
+
+    /// Remembers a key that is not remembered yet.
+    fn insert(&mut self, key: &str, remembered: Remembered) {
+        self.text += text_bytes(key);
+        self.states.insert(key.into(), remembered);
     }
 
     fn touch(&mut self, key: &str) {
@@ -232,13 +236,15 @@ impl Keys {
     /// not asked for since the last sweep, then all that may be forgotten, at last the filters.
     pub(super) fn sweep(&mut self) {
         self.report();
-        self.sweep_to(self.share.allowed());
-        self.report();
+        if self.sweep_to(self.share.allowed()) {
+            self.report();
+        }
     }
 
-    fn sweep_to(&mut self, max: usize) {
+    /// Says whether it tried.
+    fn sweep_to(&mut self, max: usize) -> bool {
         if !self.has_too_much(max) || self.in_vain == Some(self.folded) {
-            return;
+            return false;
         }
         let filters_max = self.filters_max(max);
         self.forget(filters_max, |remembered| std::mem::take(&mut remembered.used));
@@ -248,6 +254,7 @@ impl Keys {
         }
         self.forgotten.keep_to(filters_max);
         self.in_vain = self.has_too_much(max).then_some(self.folded);
+        true
     }
 
     /// Whether memory is short, now or with the next keys: a table that is full doubles.

@@ -27,6 +27,14 @@ const PRODUCERS_MAX: usize = 10_000;
 /// What a topic's actor knows.
 pub(super) struct Memory {
     pub(super) keys: Keys,
+    /// `None` before the first command that needs it: most topics never see one, and what an actor has to
+    /// look through is cold in memory where there are thousands of them.
+    special: Option<Box<Special>>,
+}
+
+/// What is known for invalidations, and for commands with an idempotency key or a producer.
+#[derive(Default)]
+struct Special {
     producers: HashMap<ProducerId, ProducerState>,
     /// Records planned and not yet durable.
     planned: HashMap<IdempotencyKey, IdempotencyRecord>,
@@ -50,14 +58,11 @@ pub(super) enum Gathered {
 
 impl Memory {
     pub(super) fn new(keys: Keys) -> Self {
-        Self {
-            keys,
-            producers: HashMap::new(),
-            planned: HashMap::new(),
-            looked_up: HashMap::new(),
-            replays: HashMap::new(),
-            targets: HashMap::new(),
-        }
+        Self { keys, special: None }
+    }
+
+    fn special(&mut self) -> &mut Special {
+        self.special.get_or_insert_default()
     }
 
     /// Begins again, with nothing but the store's surface. `empty` says that the topic has no event.
@@ -90,36 +95,43 @@ impl Memory {
     }
 
     /// Takes in what the store has said.
-    pub(super) fn learn(&mut self, wanted: Wanted, facts: Facts) {
-        self.keys.learn(wanted.keys.iter().zip(facts.keys));
-        self.targets = wanted.targets.into_iter().zip(facts.targets).collect();
-        self.looked_up.extend(wanted.idempotency.into_iter().zip(facts.idempotency));
-        self.producers.extend(wanted.producers.into_iter().zip(facts.producers));
+    pub(super) fn learn(&mut self, mut wanted: Wanted, facts: Facts) {
+        let keys = std::mem::take(&mut wanted.keys);
+        self.keys.learn(keys.iter().zip(facts.keys));
+        if wanted.is_empty() {
+            return;
+        }
+        let special = self.special();
+        special.targets = wanted.targets.into_iter().zip(facts.targets).collect();
+        special.looked_up.extend(wanted.idempotency.into_iter().zip(facts.idempotency));
+        special.producers.extend(wanted.producers.into_iter().zip(facts.producers));
         for (lines, receipts) in wanted.replays.into_iter().zip(facts.replays) {
             let numbered = (lines.first..).zip(receipts);
-            self.replays.extend(numbered.map(|(n, r)| ((lines.producer.clone(), n), r)));
+            special.replays.extend(numbered.map(|(n, r)| ((lines.producer.clone(), n), r)));
         }
     }
 
     /// An idempotency record was planned.
     pub(super) fn planned(&mut self, record: &IdempotencyRecord) {
-        self.planned.insert(record.key.clone(), record.clone());
+        self.special().planned.insert(record.key.clone(), record.clone());
     }
 
     /// A batch is planned: what was looked up for it alone is not needed any more.
     pub(super) fn batch_planned(&mut self) {
-        self.looked_up.clear();
-        self.replays.clear();
-        self.targets.clear();
+        let Some(special) = &mut self.special else { return };
+        special.looked_up.clear();
+        special.replays.clear();
+        special.targets.clear();
     }
 
     /// A batch is durable: the store answers for its records from here on.
     pub(super) fn batch_durable(&mut self, batch: &Batch, idle: bool) {
+        let Some(special) = &mut self.special else { return };
         for record in &batch.idempotency {
-            self.planned.remove(&record.key);
+            special.planned.remove(&record.key);
         }
-        if idle && self.producers.len() > PRODUCERS_MAX {
-            self.producers.clear();
+        if idle && special.producers.len() > PRODUCERS_MAX {
+            special.producers.clear();
         }
     }
 }
@@ -134,24 +146,28 @@ impl Known for Memory {
     }
 
     fn idempotency(&self, key: &IdempotencyKey) -> Option<&IdempotencyRecord> {
-        self.planned.get(key).or_else(|| self.looked_up.get(key)?.as_ref())
+        let special = self.special.as_ref()?;
+        special.planned.get(key).or_else(|| special.looked_up.get(key)?.as_ref())
     }
 
     fn producer(&self, producer: &ProducerId) -> ProducerState {
-        *self.producers.get(producer).expect("producers are gathered before they are decided")
+        let known = self.special.as_ref().and_then(|special| special.producers.get(producer));
+        *known.expect("producers are gathered before they are decided")
     }
 
     fn note_producer(&mut self, producer: &ProducerId, state: ProducerState) {
-        self.producers.insert(producer.clone(), state);
+        self.special().producers.insert(producer.clone(), state);
     }
 
     fn replay(&self, line: &ProducerLine) -> Receipt {
-        let found = self.replays.get(&(line.producer.clone(), line.line));
+        let line = (line.producer.clone(), line.line);
+        let found = self.special.as_ref().and_then(|special| special.replays.get(&line));
         found.expect("replays are gathered before they are decided").clone()
     }
 
     fn target(&self, transaction: TransactionNo) -> TargetState {
-        *self.targets.get(&transaction).expect("targets are gathered before they are decided")
+        let found = self.special.as_ref().and_then(|special| special.targets.get(&transaction));
+        *found.expect("targets are gathered before they are decided")
     }
 }
 
@@ -244,7 +260,7 @@ impl<'a> Gathering<'a> {
         }
         self.barred = !self.idle;
         self.idempotency(invalidate.idempotency.as_ref());
-        if !self.memory.targets.contains_key(&invalidate.transaction) {
+        if !self.memory.special().targets.contains_key(&invalidate.transaction) {
             self.wanted.targets.push(invalidate.transaction);
         }
         self.count = 1;
@@ -252,8 +268,9 @@ impl<'a> Gathering<'a> {
 
     fn idempotency(&mut self, idempotency: Option<&Idempotency>) {
         let Some(Idempotency { key, .. }) = idempotency else { return };
-        let known = self.memory.planned.contains_key(key)
-            || self.memory.looked_up.contains_key(key)
+        let special = self.memory.special();
+        let known = special.planned.contains_key(key)
+            || special.looked_up.contains_key(key)
             || self.wanted.idempotency.contains(key);
         if !known {
             self.wanted.idempotency.push(key.clone());
@@ -261,7 +278,7 @@ impl<'a> Gathering<'a> {
     }
 
     fn producer(&mut self, producer: &ProducerId) -> Option<ProducerState> {
-        let known = self.memory.producers.get(producer).copied();
+        let known = self.memory.special().producers.get(producer).copied();
         if known.is_none() && !self.wanted.producers.contains(producer) {
             self.wanted.producers.push(producer.clone());
         }
@@ -288,7 +305,7 @@ impl<'a> Gathering<'a> {
     }
 
     fn replay(&mut self, line: &ProducerLine) {
-        if self.memory.replays.contains_key(&(line.producer.clone(), line.line)) {
+        if self.memory.special().replays.contains_key(&(line.producer.clone(), line.line)) {
             return;
         }
         let follows = |last: &&mut Lines| {

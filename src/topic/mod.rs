@@ -19,6 +19,7 @@ mod commits;
 mod consumers;
 mod flight;
 mod forgotten;
+mod hasher;
 mod keys;
 mod memory;
 mod outcome;
@@ -36,7 +37,6 @@ pub use settings::Settings;
 
 use crate::domain::{Command, Receipt, Timestamp, TopicName};
 use crate::store::EventSourceWriter;
-use actor::Submit;
 use admission::Weight;
 use queue::{SessionState, Submission};
 use registry::{Lease, Registry};
@@ -77,7 +77,7 @@ impl Topics {
         let lease = self.registry.lease(topic);
         let permit = permit.try_enter(&lease.admission)?;
         let (submission, outcome) = Submission::new(commands, None, permit, lease.clone());
-        lease.addr.do_send(Submit(Box::new(submission)));
+        lease.send(submission);
         drop(lease);
         let outcome = outcome.await.unwrap_or_else(|_| lost());
         match (outcome.failure, outcome.receipts.into_iter().next()) {
@@ -143,7 +143,7 @@ impl Session {
         }
         let session = Some(Arc::clone(&self.state));
         let (submission, outcome) = Submission::new(commands, session, permit, self.lease.clone());
-        self.lease.addr.do_send(Submit(Box::new(submission)));
+        self.lease.send(submission);
         Ok(async move { outcome.await.unwrap_or_else(|_| lost()) })
     }
 }

@@ -10,7 +10,7 @@
 //! by [`Submission`]'s drop at the latest; a session is marked as failed before its failure is
 //! answered.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -59,7 +59,7 @@ pub(super) struct Submission {
     admitted: Instant,
     reply: Option<oneshot::Sender<Outcome>>,
     permit: Permit,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl Submission {
@@ -79,9 +79,14 @@ impl Submission {
             admitted: Instant::now(),
             reply: Some(reply),
             permit,
-            _lease: lease,
+            lease,
         };
         (submission, outcome)
+    }
+
+    /// The actor has taken it: see [`Lease::arrive`].
+    pub(super) fn arrive(&self) -> bool {
+        self.lease.arrive()
     }
 
     /// Answers with what is settled, and with `error` for the rest. What is planned and not
@@ -137,8 +142,9 @@ pub(super) struct Queue {
     submissions: VecDeque<Box<Submission>>,
     /// Submissions that are planned as a whole: the first ones.
     planned: usize,
-    /// Sessions in which something planned has failed; told only once it is settled.
-    failing: HashSet<*const SessionState>,
+    /// Sessions in which something planned has failed; told only once it is settled. Few, if any: a
+    /// tree takes no memory while it is empty, and has no hasher.
+    failing: BTreeSet<*const SessionState>,
 }
 
 impl Queue {
@@ -231,6 +237,10 @@ impl Queue {
                     self.failing.remove(&Arc::as_ptr(session));
                 }
             }
+        }
+        if self.submissions.is_empty() {
+            // Its memory would be cold when the topic's next turn comes; new memory is not.
+            self.submissions = VecDeque::new();
         }
     }
 

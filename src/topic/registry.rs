@@ -15,11 +15,12 @@ use ahash::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::actor::{End, TopicActor};
+use super::actor::{End, Submit, TopicActor};
 use super::admission::{Admission, TopicAdmission};
 use super::budget::Budget;
 use super::commits::Told;
 use super::keys::Keys;
+use super::queue::Submission;
 use super::settings::Settings;
 use crate::domain::TopicName;
 use crate::metrics;
@@ -52,8 +53,31 @@ pub(super) struct Lease(Arc<Writer>);
 
 /// Who writes a topic, and how much may wait for it.
 pub(super) struct Writer {
-    pub(super) addr: Addr<TopicActor>,
+    addr: Addr<TopicActor>,
     pub(super) admission: TopicAdmission,
+    /// Submissions on their way to the actor, which plans when the last of them is there: what waits in
+    /// its mailbox gets into one batch. Each that is sent arrives once; what a dead actor never took
+    /// stays counted, but nobody sends to it any more. Relaxed is enough: changes of one atomic
+    /// have one order, and a submission is counted before it is sent.
+    on_their_way: AtomicUsize,
+}
+
+impl Lease {
+    /// Hands a submission to the actor.
+    pub(super) fn send(&self, submission: Submission) {
+        let submit = Submit(Box::new(submission));
+        // Right before it goes: from here on the others wait for it.
+        self.on_their_way.fetch_add(1, Ordering::Relaxed);
+        self.addr.do_send(submit);
+    }
+
+    /// The actor has taken a submission, which is to be said once for each; `true` where no other is on
+    /// its way.
+    pub(super) fn arrive(&self) -> bool {
+        let before = self.on_their_way.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "a submission arrives once");
+        before == 1
+    }
 }
 
 impl Deref for Lease {
@@ -102,7 +126,8 @@ impl Registry {
         let commits = self.commits.clone();
         let keys = Keys::new(self.keys.share(), None, false);
         let actor = TopicActor::new(name, generation, store, settings, registry, commits, keys);
-        let writer = Writer { addr: actor.start(), admission: self.admission.topic() };
+        let (admission, on_their_way) = (self.admission.topic(), AtomicUsize::new(0));
+        let writer = Writer { addr: actor.start(), admission, on_their_way };
         Entry { writer: Lease(Arc::new(writer)), generation }
     }
 

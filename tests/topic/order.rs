@@ -43,6 +43,17 @@ async fn commands_are_written_in_the_order_of_their_submission() {
 }
 
 #[actix_rt::test]
+async fn what_waits_in_the_mailbox_gets_into_one_batch() {
+    let (store, topics) = warm(Settings::default()).await;
+    store.appended.lock().clear();
+    let topic = topic();
+    // Nothing is held back: the actor does not run before all of them are there.
+    let commands = (0..100).map(|n| topics.submit(&topic, write(&format!("k{n}"), "1")));
+    assert!(join_all(commands).await.into_iter().all(|outcome| outcome.is_ok()));
+    assert_eq!(*store.appended.lock(), [100]);
+}
+
+#[actix_rt::test]
 async fn batches_form_while_earlier_ones_are_in_flight_and_never_more_than_allowed() {
     let (store, topics) = warm(Settings { commits_in_flight_max: 2, ..Settings::default() }).await;
     store.hold();

@@ -2,8 +2,11 @@
 WITH moved AS (
     UPDATE topic
     SET head_seq = w.head_seq, head_transaction = w.head_transaction, frontier = w.frontier
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])
-        AS w (id, epoch, expected, head_seq, head_transaction, frontier)
+    FROM (
+        SELECT unnest($1::bigint[]) AS id, unnest($2::bigint[]) AS epoch,
+            unnest($3::bigint[]) AS expected, unnest($4::bigint[]) AS head_seq,
+            unnest($5::bigint[]) AS head_transaction, unnest($6::bytea[]) AS frontier
+    ) w
     WHERE topic.id = w.id
         AND topic.epoch = w.epoch
         AND topic.head_seq IS NOT DISTINCT FROM w.expected
@@ -54,4 +57,4 @@ WITH moved AS (
         AS l (topic, producer, first_line, receipts)
     WHERE (l.topic IN (SELECT id FROM moved)) IS TRUE
 )
-SELECT id FROM moved
+SELECT coalesce(array_agg(id), '{}') FROM moved

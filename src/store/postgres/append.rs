@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::parameters::{EventRow, Events, Head, Heads, Marks, Parameter, Places, Records, Shared};
 use crate::domain::{Batch, Data, EventBody, TopicId};
@@ -48,20 +48,20 @@ impl Append {
         batches: Vec<Arc<Batch>>,
     ) -> Result<TopicIds, Error> {
         let plain = batches.iter().all(|batch| is_plain(batch));
-        let rows = match batches.as_slice() {
+        let moved: Vec<i64> = match batches.as_slice() {
             [batch] if plain => {
                 let head = Head::of(batch);
                 if let [event] = batch.events.as_slice() {
                     let (root, event) = (&batch.mark().root.0[..], EventRow::of(event));
                     let topic = head.values().into_iter().chain([&root as Parameter]);
                     let parameters: Vec<Parameter> = topic.chain(event.values()).collect();
-                    client.query(&self.single, &parameters).await?
+                    values(&client.query(&self.single, &parameters).await?)?
                 } else {
                     let (shared, mut events) = (Shared::of(batch), Events::of(&batches));
                     events.leave_out_what_follows_from(batch);
                     let topic = head.values().into_iter().chain(shared.values());
                     let parameters: Vec<Parameter> = topic.chain(events.said()).collect();
-                    client.query(&self.one, &parameters).await?
+                    values(&client.query(&self.one, &parameters).await?)?
                 }
             }
             _ => {
@@ -69,19 +69,25 @@ impl Append {
                 let (events, marks) = (Events::of(&batches), Marks::of(&batches));
                 let columns = heads.columns().into_iter().chain(places.columns());
                 let plainly = columns.chain(events.said()).chain(marks.columns());
-                if plain {
+                let row = if plain {
                     let parameters: Vec<Parameter> = plainly.collect();
-                    client.query(&self.many, &parameters).await?
+                    client.query_one(&self.many, &parameters).await?
                 } else {
                     let records = Records::of(&batches);
                     let more = events.more().into_iter().chain(records.columns());
                     let parameters: Vec<Parameter> = plainly.chain(more).collect();
-                    client.query(&self.full, &parameters).await?
-                }
+                    client.query_one(&self.full, &parameters).await?
+                };
+                row.try_get(0)?
             }
         };
-        rows.iter().map(|row| Ok(TopicId(row.try_get(0)?))).collect()
+        Ok(moved.into_iter().map(TopicId).collect())
     }
+}
+
+/// The first column of all rows.
+fn values(rows: &[Row]) -> Result<Vec<i64>, Error> {
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Whether a batch is nothing but events with JSON data.

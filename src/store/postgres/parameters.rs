@@ -66,7 +66,6 @@ impl Shared {
 }
 
 /// One row for each batch.
-#[derive(Default)]
 pub(super) struct Heads {
     topic: Vec<i64>,
     epoch: Vec<i64>,
@@ -77,8 +76,19 @@ pub(super) struct Heads {
 }
 
 impl Heads {
+    fn with_room(rows: usize) -> Self {
+        Self {
+            topic: Vec::with_capacity(rows),
+            epoch: Vec::with_capacity(rows),
+            expected: Vec::with_capacity(rows),
+            seq: Vec::with_capacity(rows),
+            transaction: Vec::with_capacity(rows),
+            frontier: Vec::with_capacity(rows),
+        }
+    }
+
     pub(super) fn of(batches: &[Arc<Batch>]) -> Self {
-        let mut heads = Self::default();
+        let mut heads = Self::with_room(batches.len());
         for head in batches.iter().map(|batch| Head::of(batch)) {
             heads.topic.push(head.topic);
             heads.epoch.push(head.epoch);
@@ -97,7 +107,6 @@ impl Heads {
 }
 
 /// What only the last event of each batch has, as one row for each event.
-#[derive(Default)]
 pub(super) struct Marks {
     epoch: Vec<Option<i64>>,
     root: Vec<Option<Vec<u8>>>,
@@ -105,7 +114,9 @@ pub(super) struct Marks {
 
 impl Marks {
     pub(super) fn of(batches: &[Arc<Batch>]) -> Self {
-        let (mut marks, mut rows) = (Self::default(), 0);
+        let events = count(batches);
+        let (epoch, root) = (Vec::with_capacity(events), Vec::with_capacity(events));
+        let (mut marks, mut rows) = (Self { epoch, root }, 0);
         for batch in batches.iter().filter(|batch| !batch.events.is_empty()) {
             let mark = batch.mark();
             rows += batch.events.len();
@@ -129,8 +140,12 @@ fn say<T>(column: &mut Vec<Option<T>>, row: usize, value: Option<T>) {
     }
 }
 
+/// How many events there are.
+fn count(batches: &[Arc<Batch>]) -> usize {
+    batches.iter().map(|batch| batch.events.len()).sum()
+}
+
 /// Where events are, of batches that are not alone: one row for each event.
-#[derive(Default)]
 pub(super) struct Places {
     topic: Vec<i64>,
     seq: Vec<i64>,
@@ -138,7 +153,9 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn of(batches: &[Arc<Batch>]) -> Self {
-        let mut places = Self::default();
+        let events = count(batches);
+        let (topic, seq) = (Vec::with_capacity(events), Vec::with_capacity(events));
+        let mut places = Self { topic, seq };
         for batch in batches {
             for event in &batch.events {
                 places.topic.push(batch.topic.0);
@@ -259,7 +276,7 @@ impl<'a> Events<'a> {
     }
 
     pub(super) fn of(batches: &'a [Arc<Batch>]) -> Self {
-        let mut events = Self::with_room(batches.iter().map(|batch| batch.events.len()).sum());
+        let mut events = Self::with_room(count(batches));
         for event in batches.iter().flat_map(|batch| &batch.events) {
             events.push(EventRow::of(event));
         }

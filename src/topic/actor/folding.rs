@@ -11,7 +11,6 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 
 use super::super::flight::Flight;
 use super::{Phase, TopicActor};
-use crate::backoff::Backoff;
 use crate::domain::Seq;
 use crate::metrics;
 use crate::store::Touched;
@@ -24,7 +23,8 @@ const FOLD_KEYS: usize = 50_000;
 pub(super) enum Folding {
     No,
     /// What was written up to here will be folded as soon as it is durable.
-    Planned(Seq, Touched),
+    /// Boxed, because it is rarely there.
+    Planned(Seq, Box<Touched>),
     Running,
 }
 
@@ -82,7 +82,8 @@ impl TopicActor {
         if let Some(head) = writing.planner.head()
             && !self.in_flight.back().is_some_and(invalidating)
         {
-            self.folding = Folding::Planned(head.seq, self.memory.keys.plan_fold(head.seq));
+            let touched = Box::new(self.memory.keys.plan_fold(head.seq));
+            self.folding = Folding::Planned(head.seq, touched);
             self.fold_planned(ctx);
         }
     }
@@ -92,7 +93,7 @@ impl TopicActor {
         let durable = self.durable_head().map(|head| head.seq);
         match std::mem::replace(&mut self.folding, Folding::No) {
             Folding::Planned(to, touched) if durable >= Some(to) => {
-                self.fold_to(to, Some(touched), ctx);
+                self.fold_to(to, Some(*touched), ctx);
             }
             folding => self.folding = folding,
         }
@@ -115,7 +116,7 @@ impl TopicActor {
             match folded {
                 Ok(seq) => {
                     actor.folding = Folding::No;
-                    actor.fold_backoff = Backoff::default();
+                    actor.fold_backoff.reset();
                     actor.memory.keys.folded_to(seq);
                     actor.memory.keys.sweep();
                     actor.report_unfolded(actor.unfolded());

@@ -42,6 +42,7 @@ use crate::metrics;
 use crate::store::{AppendError, EventSourceWriter, StoreError};
 use folding::Folding;
 use looking_up::LookUp;
+use timer::Timer;
 
 /// Most small batches in flight: the one that the store works on and the one that it finds next.
 const SMALL_IN_FLIGHT: usize = 2;
@@ -50,12 +51,6 @@ const SMALL_IN_FLIGHT: usize = 2;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Submit(pub(super) Box<Submission>);
-
-/// Plan what can be planned. Sent to itself, so that all submissions that wait in the mailbox get
-/// into one batch.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Pump;
 
 /// Nobody can submit any more: end, whatever waits.
 #[derive(Message)]
@@ -115,8 +110,7 @@ pub(super) struct TopicActor {
     /// take after what was settled counts: a store may be fine but for appending.
     progress: Instant,
     taken_in_vain: bool,
-    pump_pending: bool,
-    timer: Option<(SpawnHandle, Instant)>,
+    timer: Option<Timer>,
     /// The topic is being taken, or will be after a pause.
     taking: Option<SpawnHandle>,
 }
@@ -141,21 +135,15 @@ impl Handler<Submit> for TopicActor {
     type Result = ();
 
     fn handle(&mut self, Submit(submission): Submit, ctx: &mut Self::Context) {
+        let last = submission.arrive();
         if self.queue.is_empty() {
             self.progress = Instant::now();
         }
         self.queue.push(submission);
         self.set_timer(ctx);
-        self.pump_soon(ctx);
-    }
-}
-
-impl Handler<Pump> for TopicActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Pump, ctx: &mut Self::Context) {
-        self.pump_pending = false;
-        self.pump(ctx);
+        if last {
+            self.pump(ctx);
+        }
     }
 }
 
@@ -205,7 +193,6 @@ impl TopicActor {
             full: false,
             progress: Instant::now(),
             taken_in_vain: false,
-            pump_pending: false,
             timer: None,
             taking: None,
         }
@@ -214,13 +201,6 @@ impl TopicActor {
     /// The newest event that is known to be durable.
     fn durable_head(&self) -> Head {
         self.durable.as_ref().map(|durable| durable.head)
-    }
-
-    fn pump_soon(&mut self, ctx: &mut Context<Self>) {
-        if !self.pump_pending {
-            self.pump_pending = true;
-            ctx.notify(Pump);
-        }
     }
 
     /// Plans batches until something has to be waited for.
@@ -293,6 +273,7 @@ impl TopicActor {
         let count = if self.one_by_one > 0 { 1 } else { count };
         let began = Instant::now();
         let mut batch = planner.begin(now());
+        batch.events.reserve(count); // Nearly every command is one event.
         let (mut events, mut duplicates, mut replayed) = (0, 0, 0);
         for _ in 0..count {
             self.queue.plan(|command| {
@@ -321,7 +302,7 @@ impl TopicActor {
         let batch = Arc::new(batch);
         let (number, sent, life) = (self.flights, Instant::now(), self.life);
         self.flights += 1;
-        metrics::commit_sent(batch.events.len(), oldest.elapsed());
+        metrics::commit_sent(batch.events.len(), sent - oldest);
         let append = self.store.append(Arc::clone(&batch));
         ctx.spawn(append.into_actor(self).map(move |outcome, actor, ctx| {
             if actor.life == life {
@@ -371,7 +352,7 @@ impl TopicActor {
             let flight = self.in_flight.pop_front().expect("there is a front");
             self.progress = Instant::now();
             self.taken_in_vain = false;
-            self.backoff = Backoff::default();
+            self.backoff.reset();
             self.durable = flight.durable().or_else(|| self.durable.take());
             let batch = &flight.batch;
             self.commits.committed(&self.topic, batch);
@@ -383,6 +364,9 @@ impl TopicActor {
             }
             metrics::acknowledged(flight.written);
             self.queue.settle(flight.commands);
+        }
+        if self.in_flight.is_empty() {
+            self.in_flight = VecDeque::new(); // As the queue does.
         }
         self.report_unfolded(self.unfolded());
         self.fold_planned(ctx);

@@ -1,8 +1,13 @@
 //! What waits too long is answered; an actor that nobody needs ends.
+//!
+//! The clock is a task of its own, not a future of the actor's context: those are all polled with every
+//! pass over the context, several for a command, and of ten thousand topics each has another, cold in
+//! memory.
 
 use std::time::{Duration, Instant};
 
-use actix::{ActorContext as _, AsyncContext as _, Context};
+use actix::{ActorContext as _, AsyncContext as _, Context, Handler, Message};
+use tokio::task::JoinHandle;
 
 use super::super::outcome::WriteError;
 use super::TopicActor;
@@ -20,6 +25,48 @@ const FOLD_AFTER: [(usize, Duration); 3] = [
 /// A topic without work that has much memory looks this often whether others need it.
 const SWEEP_AFTER: Duration = Duration::from_secs(1);
 
+/// It is time to look at what waits.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Due;
+
+/// Sends [`Due`] to the actor once, at its time, unless it is dropped before.
+pub(super) struct Timer {
+    at: Instant,
+    clock: JoinHandle<()>,
+}
+
+impl Timer {
+    fn new(at: Instant, ctx: &Context<TopicActor>) -> Self {
+        // Who waits for the time keeps no actor.
+        let actor = ctx.address().downgrade();
+        let clock = actix::spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
+            if let Some(actor) = actor.upgrade() {
+                actor.do_send(Due);
+            }
+        });
+        Self { at, clock }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
+
+impl Handler<Due> for TopicActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Due, ctx: &mut Self::Context) {
+        // It may come early, of a timer that was replaced: whatever is done below depends on the time. One that
+        // was set since is dropped as well, and another is set.
+        self.timer = None;
+        self.look_after(ctx);
+    }
+}
+
 impl TopicActor {
     /// One timer at a time: it looks after what waits too long, and ends the actor when nothing
     /// has waited for long.
@@ -30,17 +77,9 @@ impl TopicActor {
             None if self.memory.keys.is_large() => Instant::now() + SWEEP_AFTER,
             None => self.progress + self.settings.topic_idle,
         };
-        match self.timer {
-            Some((_, soon_enough)) if soon_enough <= due => return,
-            Some((later, _)) => ctx.cancel_future(later),
-            None => false,
-        };
-        let wait = due.saturating_duration_since(Instant::now());
-        let handle = ctx.run_later(wait, |actor, ctx| {
-            actor.timer = None;
-            actor.timer(ctx);
-        });
-        self.timer = Some((handle, due));
+        if self.timer.as_ref().is_none_or(|timer| timer.at > due) {
+            self.timer = Some(Timer::new(due, ctx));
+        }
     }
 
     fn fold_after(&self) -> Duration {
@@ -49,7 +88,7 @@ impl TopicActor {
         after.unwrap_or_default().min(self.settings.topic_idle / 2)
     }
 
-    fn timer(&mut self, ctx: &mut Context<Self>) {
+    fn look_after(&mut self, ctx: &mut Context<Self>) {
         if self.queue.is_empty() {
             self.memory.keys.sweep(); // Others may need what this topic does not use.
         }
