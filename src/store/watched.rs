@@ -139,12 +139,14 @@ impl Watch {
         self.recovered();
     }
 
-    /// While the store fails this is a consequence; else it is somebody else's doing.
+    /// While the store fails, and shortly after, this is a consequence: what was behind a batch whose
+    /// outcome is not known, or was planned before its topic was taken again. Else it is somebody else's doing.
     fn refused(&mut self) {
-        self.refused += 1;
-        if self.failing.is_some() || self.closed {
+        let lately = self.worked_again.is_some_and(|then| then.elapsed() < REMINDER);
+        if self.failing.is_some() || lately || self.closed {
             return;
         }
+        self.refused += 1;
         if self.refusals_told.is_none_or(|told| told.elapsed() >= REMINDER) {
             self.refusals_told = Some(Instant::now());
             let batches = std::mem::take(&mut self.refused);
@@ -410,8 +412,9 @@ mod tests {
         let again = logged(|| {
             watch.appended(&Err(down()));
             watch.answers();
+            watch.appended(&Err(AppendError::Refused));
         });
-        assert_eq!(again, Vec::<String>::new(), "the other lane, a moment later");
+        assert_eq!(again, Vec::<String>::new(), "the other lane, and what was behind");
     }
 
     #[test]
