@@ -93,6 +93,11 @@ struct Watch {
     closed: bool,
 }
 
+/// Whether it never was, or so long ago that the log may hear of it again.
+fn is_long_ago(then: Option<Instant>) -> bool {
+    then.is_none_or(|then| then.elapsed() >= REMINDER)
+}
+
 impl Watch {
     fn failed(&mut self, side: Side, error: &dyn std::fmt::Display) {
         self.fails[side as usize] = true;
@@ -104,13 +109,13 @@ impl Watch {
             self.failing = Some(now);
             self.told_at = Some(now);
             // What comes back piece by piece may fail a few times more.
-            self.told = self.worked_again.is_none_or(|then| then.elapsed() >= REMINDER);
+            self.told = is_long_ago(self.worked_again);
             if self.told {
                 tracing::warn!(%error, "the store fails; trying again until it works");
             }
             return;
         };
-        if self.told_at.is_none_or(|then| then.elapsed() >= REMINDER) {
+        if is_long_ago(self.told_at) {
             self.told_at = Some(now);
             self.told = true;
             let (seconds, topics) = (since.elapsed().as_secs(), self.waiting.len());
@@ -140,14 +145,13 @@ impl Watch {
     }
 
     /// While the store fails, and shortly after, this is a consequence: what was behind a batch whose
-    /// outcome is not known, or was planned before its topic was taken again. Else it is somebody else's doing.
+    /// outcome is not known, or planned before that. Else it is somebody else's doing.
     fn refused(&mut self) {
-        let lately = self.worked_again.is_some_and(|then| then.elapsed() < REMINDER);
-        if self.failing.is_some() || lately || self.closed {
+        if self.failing.is_some() || !is_long_ago(self.worked_again) || self.closed {
             return;
         }
         self.refused += 1;
-        if self.refusals_told.is_none_or(|told| told.elapsed() >= REMINDER) {
+        if is_long_ago(self.refusals_told) {
             self.refusals_told = Some(Instant::now());
             let batches = std::mem::take(&mut self.refused);
             tracing::warn!(
@@ -421,8 +425,7 @@ mod tests {
     fn a_long_outage_is_recalled_now_and_then_with_how_many_wait() {
         let mut watch = Watch::default();
         watch.failed(Side::Appending, &"no route");
-        let long_ago = Instant::now().checked_sub(REMINDER);
-        watch.told_at = long_ago;
+        watch.told_at = Instant::now().checked_sub(REMINDER);
         watch.waiting.insert(TopicName::parse("t").expect("a name"));
         let lines = logged(|| (0..100).for_each(|_| watch.failed(Side::Appending, &"no route")));
         assert!(lines.len() == 1 && lines[0].contains("topics_waiting=1"), "{lines:#?}");

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use actix::{ActorContext as _, AsyncContext as _, Context, Handler, Message};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::outcome::WriteError;
 use super::TopicActor;
@@ -33,7 +33,7 @@ struct Due;
 /// Sends [`Due`] to the actor once, at its time, unless it is dropped before.
 pub(super) struct Timer {
     at: Instant,
-    clock: JoinHandle<()>,
+    _clock: AbortOnDropHandle<()>,
 }
 
 impl Timer {
@@ -46,13 +46,7 @@ impl Timer {
                 actor.do_send(Due);
             }
         });
-        Self { at, clock }
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.clock.abort();
+        Self { at, _clock: AbortOnDropHandle::new(clock) }
     }
 }
 
@@ -60,8 +54,8 @@ impl Handler<Due> for TopicActor {
     type Result = ();
 
     fn handle(&mut self, _: Due, ctx: &mut Self::Context) {
-        // It may come early, of a timer that was replaced: whatever is done below depends on the time. One that
-        // was set since is dropped as well, and another is set.
+        // It may come early, of a timer that was replaced: whatever is done below depends on the time.
+        // One that was set since is dropped as well, and another is set.
         self.timer = None;
         self.look_after(ctx);
     }
