@@ -8,22 +8,23 @@
 
 PRAGMA application_id = 1414087749; -- "TIDE"
 
--- A topic and where it ends. Appending updates this row, guarded by head and epoch.
+-- A topic. Where it ends is what its newest event says; that is all that appending compares, with
+-- the epoch, and all that it changes.
 CREATE TABLE topic (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 200),
     -- Counts the writers that the topic has had; only the newest may append.
     epoch INTEGER NOT NULL CHECK (epoch >= 1),
-    -- Version of the newest event; NULL while there is none.
-    head_seq INTEGER CHECK (head_seq BETWEEN 0 AND 9007199254740991),
-    head_transaction INTEGER CHECK (head_transaction BETWEEN 0 AND head_seq),
-    -- Peaks of the Merkle tree over all events: 32 bytes for each set bit of head_seq + 1.
-    frontier BLOB NOT NULL CHECK (length(frontier) % 32 = 0),
-    CHECK ((head_seq IS NULL) = (head_transaction IS NULL)),
-    CHECK ((head_seq IS NULL) = (length(frontier) = 0))
+    -- Peaks of the Merkle tree over the first `leaves` events: 32 bytes for each set bit of `leaves`.
+    -- Brought forward now and then, never by all events: the log has the leaves since.
+    leaves INTEGER NOT NULL DEFAULT 0 CHECK (leaves BETWEEN 0 AND 9007199254740992),
+    frontier BLOB NOT NULL DEFAULT x'' CHECK (length(frontier) % 32 = 0),
+    CHECK ((leaves = 0) = (length(frontier) = 0))
 ) STRICT;
 
--- The log. A row is an event, or an invalidation (no key, no data).
+-- The log. A row is an event, or an invalidation (no key, no data). Rows lie in the order in which
+-- they were committed, of whatever topic: a commit that has events of many topics fills pages at
+-- the end, and changes one page of the index for each of them.
 CREATE TABLE event (
     topic INTEGER NOT NULL REFERENCES topic (id),
     seq INTEGER NOT NULL CHECK (seq >= 0),
@@ -62,7 +63,7 @@ CREATE TABLE event (
             WHEN key IS NULL THEN 'null' WHEN content_type IS NULL THEN 'text' ELSE 'blob'
         END
     )
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Transactions that do not stand any more, and the event that said so.
 CREATE TABLE invalidation (
@@ -124,9 +125,10 @@ CREATE TABLE producer_lines (
 
 -- Every topic that has an event.
 CREATE VIEW topics AS
-SELECT name AS topic, head_seq + 1 AS events, head_seq, head_transaction
-FROM topic
-WHERE head_seq IS NOT NULL;
+SELECT t.name AS topic, e.seq + 1 AS events, e.seq AS head_seq, e."transaction" AS head_transaction
+FROM topic AS t
+INNER JOIN event AS e ON t.id = e.topic
+WHERE e.seq = (SELECT max(n.seq) FROM event AS n WHERE n.topic = t.id);
 
 -- Every event and every invalidation, in order of (topic, seq) if asked to. `data` is JSON text
 -- unless `content_type` says what else it is; `invalidated_by` is the transaction that says that

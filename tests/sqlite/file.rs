@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use tidelog::domain::Planner;
 use tidelog::store::sqlite::{Config, SqliteStore};
 use tidelog::store::{EventSourceReader, EventSourceWriter, OpenError, StoreError};
 
-use crate::support::{Place, Topic, name};
+use crate::support::{Place, Topic, content, name, write};
 
 fn refusal(config: &Config) -> OpenError {
     match SqliteStore::open(config) {
@@ -143,11 +144,44 @@ async fn a_tree_that_does_not_fit_its_head_is_corrupt() {
     let place = Place::new();
     let store = place.open();
     let mut topic = Topic::open(&store, "t").await;
-    store.append(topic.event("a", "1")).await.unwrap();
-    let spoil = "UPDATE topic SET frontier = CAST(zeroblob(64) AS BLOB)";
-    place.raw().execute(spoil, []).unwrap();
-    let opened = store.open(&name("t")).await;
-    assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{opened:?}");
+    for event in 0..3 {
+        store.append(topic.event(&format!("k{event}"), "1")).await.unwrap();
+    }
+    for spoil in [
+        "UPDATE topic SET leaves = 3, frontier = zeroblob(32)",
+        "UPDATE topic SET leaves = 3, frontier = zeroblob(64)",
+        "UPDATE topic SET leaves = 1, frontier = zeroblob(32)",
+        "UPDATE topic SET leaves = 4, frontier = zeroblob(32)",
+        "UPDATE event SET key = 'other' WHERE seq = 1",
+        "DELETE FROM event WHERE seq = 1",
+    ] {
+        let raw = place.raw();
+        raw.execute_batch(&format!("SAVEPOINT whole; {spoil}; RELEASE whole")).expect(spoil);
+        let opened = store.open(&name("t")).await;
+        assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{spoil}: {opened:?}");
+        let mend = "UPDATE topic SET leaves = 0, frontier = x'';
+            UPDATE event SET key = 'k1' WHERE seq = 1";
+        raw.execute_batch(mend).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_topic_has_its_whole_tree_wherever_it_ends() {
+    let place = Place::new();
+    let store = place.open();
+    let mut topic = Topic::open(&store, "t").await;
+    for events in (1..=40).chain([1; 30]) {
+        let commands: Vec<_> =
+            (0..events).map(|key| write([content(&format!("k{key}"), "1")])).collect();
+        let batch = topic.batch(&commands);
+        store.append(std::sync::Arc::clone(&batch)).await.unwrap();
+        let opened = store.open(&name("t")).await.unwrap();
+        assert_eq!(opened.frontier, batch.frontier);
+        topic.planner = Planner::new(opened.topic, opened.epoch, opened.head, opened.frontier);
+    }
+    let kept = "SELECT leaves FROM topic";
+    let kept: i64 = place.raw().query_row(kept, [], |row| row.get(0)).unwrap();
+    assert_eq!(kept as u64 / 64, topic.planner.head().unwrap().seq.0 / 64, "most of it is kept");
 }
 
 #[tokio::test]

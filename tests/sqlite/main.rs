@@ -4,6 +4,7 @@
 mod chains;
 mod file;
 mod group;
+mod log;
 mod model;
 mod support;
 mod views;

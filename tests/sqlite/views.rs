@@ -136,10 +136,10 @@ async fn the_schema_refuses_what_the_rules_forbid() {
         "UPDATE event SET last = 2 WHERE seq = 1",
         "UPDATE event SET epoch = 1 WHERE seq = 0",
         "UPDATE event SET seq = 2 WHERE seq = 1",
-        "UPDATE topic SET head_seq = NULL WHERE name = 't'",
+        "UPDATE topic SET leaves = 1 WHERE name = 't'",
         "UPDATE topic SET frontier = x'00' WHERE name = 't'",
         "UPDATE invalidation SET by_seq = 0",
-        "INSERT INTO topic (name, epoch, frontier) VALUES ('t', 1, x'')",
+        "INSERT INTO topic (name, epoch) VALUES ('t', 1)",
         "INSERT INTO fold (topic, seq) VALUES (77, 1)",
     ] {
         let error = raw.execute(change, []).expect_err(change);

@@ -1,16 +1,22 @@
 //! One batch into the database, within a transaction that the caller begins and ends.
 //!
-//! Not here: commits, and what an error of theirs means (`commit.rs`).
-//! Invariant: the guard comes first, so nothing is written on another head or epoch (S4).
+//! Not here: commits, and what an error of theirs means (`commit.rs`); reading the tree (`open.rs`).
+//! Invariants: the guard comes first, so nothing is written on another head or epoch (S4); the
+//! tree of a topic's row is fewer than [`LEAVES_UNKEPT_MAX`] events behind.
 
 use rusqlite::{Connection, params};
 
 use super::row::int;
-use crate::domain::{Batch, BatchMark, Data, Event, EventBody, receipt_code};
+use crate::domain::{Batch, BatchMark, Data, Event, EventBody, Seq, receipt_code};
 
-const GUARD: &str = "UPDATE topic
-    SET head_seq = ?2, head_transaction = ?3, frontier = coalesce(?4, frontier)
-    WHERE id = ?1 AND epoch = ?5 AND head_seq IS ?6 AND head_transaction IS ?7";
+/// The Merkle tree is kept when the number of leaves passes a multiple of this: with many topics
+/// each row that a batch changes is a page more to be written, and opening a topic reads the rest.
+const LEAVES_UNKEPT_MAX: u64 = 64;
+
+/// The head's seq says which transaction it is of: the log never changes.
+const GUARD: &str = "SELECT 1 FROM topic WHERE id = ?1 AND epoch = ?2
+    AND (SELECT max(seq) FROM event WHERE topic = ?1) IS ?3";
+const TREE: &str = "UPDATE topic SET leaves = ?2, frontier = ?3 WHERE id = ?1";
 const EVENT: &str = r#"INSERT INTO event (topic, seq, "transaction", last, recorded_at, prev,
     epoch, root, key, digest, hash, type, content_type, metadata, data)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"#;
@@ -34,22 +40,23 @@ pub fn insert(conn: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
         return Ok(false);
     }
     events(conn, batch)?;
+    tree(conn, batch)?;
     records(conn, batch)?;
     Ok(true)
 }
 
 fn guard(conn: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
-    let head = batch.head();
-    let moved = conn.prepare_cached(GUARD)?.execute(params![
-        batch.topic.0,
-        head.map(|head| int(head.seq.0)),
-        head.map(|head| int(head.transaction.0)),
-        (!batch.events.is_empty()).then(|| batch.frontier.to_bytes()),
-        int(batch.epoch.0),
-        batch.expected.map(|head| int(head.seq.0)),
-        batch.expected.map(|head| int(head.transaction.0)),
-    ])?;
-    Ok(moved == 1)
+    let expected = batch.expected.map(|head| int(head.seq.0));
+    conn.prepare_cached(GUARD)?.exists(params![batch.topic.0, int(batch.epoch.0), expected])
+}
+
+fn tree(conn: &Connection, batch: &Batch) -> rusqlite::Result<()> {
+    let (before, after) = (Seq::after(batch.expected).0, Seq::after(batch.head()).0);
+    if before / LEAVES_UNKEPT_MAX != after / LEAVES_UNKEPT_MAX {
+        let peaks = batch.frontier.to_bytes();
+        conn.prepare_cached(TREE)?.execute(params![batch.topic.0, int(after), peaks])?;
+    }
+    Ok(())
 }
 
 fn events(conn: &Connection, batch: &Batch) -> rusqlite::Result<()> {

@@ -31,15 +31,29 @@ pub type Fate = Result<(), AppendError>;
 /// Commits what can be committed of a group of batches: their outcomes in order, and whether the
 /// connection can be used further.
 pub fn commit(conn: &Connection, batches: &[Arc<Batch>]) -> (Vec<Fate>, bool) {
-    match attempt(conn, batches) {
-        Ok(outcome) => outcome,
-        Err(error) => none_written(conn, batches.len(), error),
-    }
+    let outcome = attempt(conn, batches, together).or_else(|error| {
+        if is_of_values(&error) && roll_back(conn) {
+            attempt(conn, batches, apart)
+        } else {
+            Err(error)
+        }
+    });
+    outcome.unwrap_or_else(|error| none_written(conn, batches.len(), error))
 }
 
-fn attempt(conn: &Connection, batches: &[Arc<Batch>]) -> rusqlite::Result<(Vec<Fate>, bool)> {
+/// Writes a batch within a transaction.
+///
+/// # Errors
+/// When the whole transaction is lost.
+type Write = fn(&Connection, &Batch) -> rusqlite::Result<Fate>;
+
+fn attempt(
+    conn: &Connection,
+    batches: &[Arc<Batch>],
+    write: Write,
+) -> rusqlite::Result<(Vec<Fate>, bool)> {
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let fates = batches.iter().map(|batch| apart(conn, batch));
+    let fates = batches.iter().map(|batch| write(conn, batch));
     let fates: Vec<_> = fates.collect::<rusqlite::Result<_>>()?;
     match finish(conn) {
         Ok(()) => {
@@ -100,15 +114,17 @@ fn end(error: &rusqlite::Error) -> ! {
     std::process::exit(74)
 }
 
-/// One batch, whole or not at all.
-///
-/// # Errors
-/// When the whole transaction is lost.
+/// One batch, with which all others are lost where the database does not take its values.
+fn together(conn: &Connection, batch: &Batch) -> rusqlite::Result<Fate> {
+    Ok(if append::insert(conn, batch)? { Ok(()) } else { Err(AppendError::Refused) })
+}
+
+/// One batch, whole or not at all. A savepoint copies every page that the batch changes, which is
+/// why batches are written without, until one of a group turns out to need it.
 fn apart(conn: &Connection, batch: &Batch) -> rusqlite::Result<Fate> {
     conn.prepare_cached("SAVEPOINT batch")?.execute([])?;
-    let fate = match append::insert(conn, batch) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(AppendError::Refused),
+    let fate = match together(conn, batch) {
+        Ok(fate) => fate,
         Err(error) if is_of_values(&error) && !conn.is_autocommit() => {
             conn.prepare_cached("ROLLBACK TO batch")?.execute([])?;
             Err(AppendError::Rejected(Cause::new(error)))
@@ -121,10 +137,14 @@ fn apart(conn: &Connection, batch: &Batch) -> rusqlite::Result<Fate> {
 
 /// Every batch of a transaction that cannot have committed.
 fn none_written(conn: &Connection, count: usize, error: rusqlite::Error) -> (Vec<Fate>, bool) {
-    // Where this fails the connection is closed, which rolls back just as certainly.
-    let usable = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
     let error = AppendError::NotWritten(StoreError::from(error));
-    (vec![Err(error); count], usable)
+    // Where this fails the connection is closed, which rolls back just as certainly.
+    (vec![Err(error); count], roll_back(conn))
+}
+
+/// Whether no transaction is open any more.
+fn roll_back(conn: &Connection) -> bool {
+    conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok()
 }
 
 fn lost(fates: Vec<Fate>, error: rusqlite::Error) -> Vec<Fate> {

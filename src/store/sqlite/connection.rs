@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::unavailable;
@@ -47,14 +48,10 @@ const SHARED: [(&str, i64); 5] = [
     ("mmap_size", 0),
     ("trusted_schema", 0),
 ];
-/// Settings of the write connection. The cache is in KiB where negative; the log is brought back
-/// into the database after so many pages, and cut to so many bytes afterwards.
-const WRITING: [(&str, i64); 4] = [
-    ("cache_size", -32_768),
-    ("wal_autocheckpoint", 4_000),
-    ("journal_size_limit", 67_108_864),
-    ("temp_store", 2),
-];
+/// Settings of the write connection. The cache is in KiB where negative; the log is cut to so many
+/// bytes when it begins anew.
+const WRITING: [(&str, i64); 3] =
+    [("cache_size", -32_768), ("journal_size_limit", 67_108_864), ("temp_store", 2)];
 /// Settings of a read connection.
 const READING: [(&str, i64); 2] = [("cache_size", -16_384), ("query_only", 1)];
 
@@ -95,6 +92,14 @@ impl Place {
         Ok(conn)
     }
 
+    /// A connection to bring the log back into the database with.
+    pub fn checkpointer(&self) -> Result<Connection, Unfit> {
+        let conn = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // Only who has read of the database knows that it has a log.
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(conn)
+    }
+
     /// A read connection.
     pub fn reader(&self) -> Result<Connection, Unfit> {
         let conn = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -106,6 +111,8 @@ impl Place {
         let conn =
             Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         set(&conn, &SHARED)?;
+        // Otherwise SQLite prepares a statement anew, each time, for the values that it is given.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(conn)
     }

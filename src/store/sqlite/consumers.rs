@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::commit::alone;
 use super::error::corrupt;
 use super::read::start;
-use super::row::{self, int, maybe, position};
+use super::row::{self, int, maybe, newest, position};
 use crate::domain::{
     Consumer, ConsumerName, Expected, Move, Moved, Revision, Seq, Timestamp, TopicName,
 };
@@ -20,11 +20,13 @@ use crate::store::{Cause, MoveError, StoreError};
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT c.name, c.seq, c.revision, c.updated_at, t.head_seq, t.head_transaction,
+            r#"SELECT c.name, c.seq, c.revision, c.updated_at, n.seq, n."transaction",
                 e.recorded_at, t.name
             FROM consumer AS c
             INNER JOIN topic AS t ON c.topic = t.id
-            LEFT JOIN event AS e ON c.topic = e.topic AND e.seq = coalesce(c.seq, -1) + 1 ",
+            LEFT JOIN "#,
+            newest!(),
+            "LEFT JOIN event AS e ON c.topic = e.topic AND e.seq = coalesce(c.seq, -1) + 1 ",
             $rest
         )
     };
@@ -33,7 +35,8 @@ macro_rules! select {
 const KEPT: &str = "SELECT c.revision FROM topic AS t INNER JOIN consumer AS c ON t.id = c.topic
     WHERE t.name = ?1 AND c.name = ?2";
 const REPLACE: &str = "INSERT OR REPLACE INTO consumer (topic, name, seq, updated_at)
-    SELECT id, ?2, ?3, ?4 FROM topic WHERE name = ?1 AND head_seq IS NOT NULL";
+    SELECT id, ?2, ?3, ?4 FROM topic
+    WHERE name = ?1 AND EXISTS (SELECT 1 FROM event AS e WHERE e.topic = topic.id)";
 const FORGET: &str = "DELETE FROM consumer WHERE revision = ?1";
 const ONE: &str = select!("WHERE t.name = ?1 AND c.name = ?2");
 /// As in `read.rs`: what comes first is `?2` itself where `?3` is 0.

@@ -1,7 +1,8 @@
 //! SQLite in one file: the store that needs nothing else to run.
 //!
 //! One thread writes (`writer.rs`): it takes all batches that are ready (`queue.rs`) and commits
-//! them together, each with an outcome of its own (`commit.rs`, `append.rs`). Reads go to a pool
+//! them together, each with an outcome of its own (`commit.rs`, `append.rs`). Another brings the log
+//! back into the database beside it (`checkpoint.rs`). Reads go to a pool
 //! of read-only connections (`readers.rs`), each in a snapshot. Surfaces are brought forward by
 //! the writer thread in its spare time (`fold.rs`), and first of all where a read asks for more.
 //! A lock on a side file keeps other processes out (`schema.rs`).
@@ -9,6 +10,7 @@
 //! Not here: rules, order of appends, actors. The tables are described in `sql/sqlite/`.
 
 mod append;
+mod checkpoint;
 mod commit;
 mod connection;
 mod consumers;
@@ -88,7 +90,7 @@ impl SqliteStore {
         let prepared = schema::prepare(config)?;
         let readers = Readers::new(prepared.place.clone(), config.readers.clamp(1, READERS_MAX));
         let writer = Writer::start(prepared.place, prepared.writer);
-        let writer = writer.map_err(|e| OpenError::Unreachable(format!("no thread: {e}")))?;
+        let writer = writer.map_err(|error| OpenError::Unreachable(error.to_string()))?;
         Ok(Self { writer, readers, lock: Mutex::new(Some(prepared.lock)) })
     }
 

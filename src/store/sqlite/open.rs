@@ -1,43 +1,73 @@
 //! Taking a topic for a writer.
+//!
+//! Not here: keeping the tree (`append.rs`).
+//! Invariant: what is handed out is the tree over all events: its root is that of the newest.
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::error::corrupt;
-use super::row;
-use crate::domain::{Epoch, Frontier, Seq, TopicId, TopicName};
+use super::read;
+use super::row::{self, int, position, select_events};
+use crate::domain::{Digest, Epoch, Frontier, Head, Seq, TopicId, TopicName};
 use crate::store::{Opened, StoreError};
 
-const TAKE: &str = "INSERT INTO topic (name, epoch, frontier) VALUES (?1, 1, x'')
+const TAKE: &str = "INSERT INTO topic (name, epoch) VALUES (?1, 1)
     ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1
-    RETURNING id, epoch, head_seq, head_transaction, frontier";
+    RETURNING id, epoch, leaves, frontier";
+const LEAVES: &str = select_events!("WHERE e.topic = ?1 AND e.seq >= ?2 ORDER BY e.seq");
+const ROOT: &str = "SELECT root FROM event WHERE topic = ?1 AND seq = ?2";
 const FOLDED: &str = "SELECT seq FROM fold WHERE topic = ?1";
 
 /// Raises the topic's epoch and reads where it ends, in one transaction (S1).
 pub fn open(conn: &mut Connection, name: &TopicName) -> Result<Opened, StoreError> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (mut opened, frontier) =
+    let (topic, epoch, kept) =
         transaction.prepare_cached(TAKE)?.query_row([name.as_str()], |row| Ok(taken(row)))??;
-    opened.frontier = Frontier::from_bytes(Seq::after(opened.head).0, &frontier)
+    let head = read::bounds(&transaction, topic)?.and_then(|bounds| bounds.head);
+    let frontier = tree(&transaction, topic, head, kept)?
         .ok_or_else(|| corrupt(format!("topic {name}: head and Merkle tree do not agree")))?;
-    opened.folded = folded(&transaction, opened.topic)?;
+    let folded = folded(&transaction, topic)?;
     transaction.commit()?;
-    Ok(opened)
+    Ok(Opened { topic, epoch, head, frontier, folded })
 }
 
-fn taken(row: &rusqlite::Row<'_>) -> Result<(Opened, Vec<u8>), StoreError> {
-    let opened = Opened {
-        topic: TopicId(row.get(0)?),
-        epoch: Epoch(row::position(row, 1)?),
-        head: row::head(row, 2)?,
-        frontier: Frontier::default(),
-        folded: None,
-    };
-    Ok((opened, row.get(4)?))
+/// A topic, its epoch, and its tree so far, where that makes sense.
+fn taken(row: &rusqlite::Row<'_>) -> Result<(TopicId, Epoch, Option<Frontier>), StoreError> {
+    let peaks: Vec<u8> = row.get(3)?;
+    let frontier = Frontier::from_bytes(position(row, 2)?, &peaks);
+    Ok((TopicId(row.get(0)?), Epoch(position(row, 1)?), frontier))
+}
+
+/// The tree over all events, from the one that is kept; `None` where it does not fit the log.
+fn tree(
+    conn: &Connection,
+    topic: TopicId,
+    head: Head,
+    kept: Option<Frontier>,
+) -> Result<Option<Frontier>, StoreError> {
+    let Some(mut frontier) = kept else { return Ok(None) };
+    let mut statement = conn.prepare_cached(LEAVES)?;
+    let mut rows = statement.query(params![topic.0, int(frontier.leaves())])?;
+    while let Some(row) = rows.next()? {
+        let event = row::event(row)?.event;
+        if event.version.seq.0 != frontier.leaves() {
+            return Ok(None);
+        }
+        frontier.push(&event);
+    }
+    let root = head.map(|head| root(conn, topic, head.seq)).transpose()?;
+    let fits = root.is_none_or(|root| root == frontier.root().0);
+    Ok(Some(frontier).filter(|tree| fits && tree.leaves() == Seq::after(head).0))
+}
+
+fn root(conn: &Connection, topic: TopicId, at: Seq) -> Result<Digest, StoreError> {
+    let mut statement = conn.prepare_cached(ROOT)?;
+    statement.query_row(params![topic.0, int(at.0)], |row| Ok(row::digest(row, 0)))?
 }
 
 /// How far the surface has been brought forward.
 pub fn folded(conn: &Connection, topic: TopicId) -> Result<Option<Seq>, StoreError> {
     let mut statement = conn.prepare_cached(FOLDED)?;
-    let seq = statement.query_row([topic.0], |row| Ok(row::position(row, 0))).optional()?;
+    let seq = statement.query_row([topic.0], |row| Ok(position(row, 0))).optional()?;
     Ok(seq.transpose()?.map(Seq))
 }

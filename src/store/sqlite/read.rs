@@ -5,15 +5,29 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::error::corrupt;
-use super::row::{self, int, position, select_events};
+use super::row::{self, int, newest, position, select_events};
 use crate::domain::{Head, ReadEvent, Seq, TopicId, TopicName, TransactionNo, Version};
 use crate::store::{Cause, Direction, Scan, StoreError, TopicSummary};
 
-const BY_NAME: &str = "SELECT id, head_seq, head_transaction FROM topic WHERE name = ?1";
-const BY_ID: &str = "SELECT id, head_seq, head_transaction FROM topic WHERE id = ?1";
+/// A topic and its newest event, which there may not be.
+macro_rules! select_heads {
+    ($rest:literal) => {
+        concat!(
+            r#"SELECT t.id, n.seq, n."transaction" FROM topic AS t LEFT JOIN "#,
+            newest!(),
+            $rest
+        )
+    };
+}
+
+const BY_NAME: &str = select_heads!("WHERE t.name = ?1");
+const BY_ID: &str = select_heads!("WHERE t.id = ?1");
 /// A key that comes first is `?1` itself where `?2` is 0, and the one after it where it is 1.
-const LIST: &str = "SELECT name, head_seq, head_transaction FROM topic
-    WHERE name >= ?1 AND (?2 = 0 OR name > ?1) AND head_seq IS NOT NULL ORDER BY name LIMIT ?3";
+const LIST: &str = concat!(
+    r#"SELECT t.name, n.seq, n."transaction" FROM topic AS t INNER JOIN "#,
+    newest!(),
+    "WHERE t.name >= ?1 AND (?2 = 0 OR t.name > ?1) ORDER BY t.name LIMIT ?3"
+);
 const FORWARD: &str =
     select_events!("WHERE e.topic = ?1 AND e.seq BETWEEN ?2 AND ?3 ORDER BY e.seq LIMIT ?4");
 const BACKWARD: &str =

@@ -31,6 +31,14 @@ macro_rules! select_events {
 }
 pub(super) use select_events;
 
+/// What a topic `t` is joined with to know where it ends: its newest event, as `n`.
+macro_rules! newest {
+    () => {
+        "event AS n ON t.id = n.topic AND n.seq = (SELECT max(seq) FROM event WHERE topic = t.id) "
+    };
+}
+pub(super) use newest;
+
 /// A position as SQLite keeps it. Beyond what it can hold there is nothing to find, and the
 /// schema's checks let nothing be written there.
 pub fn int(position: u64) -> i64 {

@@ -161,6 +161,10 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
             "{path} was made by a newer version of Tidelog (its schema has {unknown}): use that \
              version or a newer one"
         )),
+        Kind::DivergentVersion(..) => OpenError::Unsuitable(format!(
+            "{path} was made by a version of Tidelog with other tables ({error}): export it with \
+             that version (`tidelog export`), and import it into a new file with this one"
+        )),
         Kind::Connection(..) => {
             let text = format!("the schema of {path} could not be brought up to date: {error}");
             OpenError::Unreachable(text)

@@ -1,6 +1,7 @@
 //! The one thread that writes, and the handle on it.
 //!
-//! Not here: the order of work (`queue.rs`), what is written (`append.rs`, `fold.rs`, `open.rs`).
+//! Not here: the order of work (`queue.rs`), what is written (`append.rs`, `fold.rs`, `open.rs`),
+//! when the log is brought back into the database (`checkpoint.rs`).
 //! Invariants: everything that was taken into the queue is answered; the thread survives every
 //! error and every panic of a job, and goes on with a new connection; once a write has failed
 //! because of the store, `check` says so until one has succeeded.
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::checkpoint::Checkpointer;
 use super::commit;
 use super::connection::Place;
 use super::error::unavailable;
@@ -50,20 +52,25 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(place: Place, conn: Connection) -> std::io::Result<Self> {
+    pub fn start(place: Place, conn: Connection) -> Result<Self, StoreError> {
+        let failed = |error| unavailable(format!("no thread: {error}"));
         let queue = Arc::new(Queue::default());
         let trouble = Trouble::default();
-        let mut link = Link { place, conn: Some(conn), trouble: Arc::clone(&trouble) };
+        let checkpointer = Checkpointer::start(place.clone(), Arc::clone(&queue));
+        let checkpointer = checkpointer.map_err(failed)?;
+        let mut link = Link { place, conn: None, trouble: Arc::clone(&trouble), checkpointer };
+        link.take(conn)?;
         let taken = Arc::clone(&queue);
-        let thread = thread::Builder::new().name("sqlite-writer".into()).spawn(move || {
+        let run = move || {
             metrics::store_connections("write", 1.0);
             while let Some(work) = taken.take() {
                 link.perform(work);
             }
             link.end();
             metrics::store_connections("write", -1.0);
-        })?;
-        Ok(Self { queue, trouble, thread: Mutex::new(Some(thread)) })
+        };
+        let thread = thread::Builder::new().name("sqlite-writer".into()).spawn(run);
+        Ok(Self { queue, trouble, thread: Mutex::new(Some(thread.map_err(failed)?)) })
     }
 
     /// Queues a batch at once, whether or not the future is ever polled.
@@ -164,9 +171,16 @@ struct Link {
     place: Place,
     conn: Option<Connection>,
     trouble: Trouble,
+    checkpointer: Checkpointer,
 }
 
 impl Link {
+    fn take(&mut self, mut conn: Connection) -> Result<(), StoreError> {
+        self.checkpointer.watch(&mut conn)?;
+        self.conn = Some(conn);
+        Ok(())
+    }
+
     fn perform(&mut self, work: Work) {
         match work {
             Work::Group(appends) => self.commit(appends),
@@ -222,9 +236,8 @@ impl Link {
     /// The connection, opened again where it was given up.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if self.conn.is_none() {
-            let conn = self.place.reopen()?;
+            self.take(self.place.reopen()?)?;
             tracing::debug!("the sqlite write connection is open again");
-            self.conn = Some(conn);
         }
         self.conn.as_mut().ok_or_else(closed)
     }
@@ -240,6 +253,7 @@ impl Link {
 
     /// Leaves one file behind, where nobody else reads it just now.
     fn end(self) {
+        drop(self.checkpointer);
         let Some(conn) = self.conn else { return };
         if let Err(error) = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
             tracing::warn!(%error, "the sqlite log could not be checkpointed at the end");
