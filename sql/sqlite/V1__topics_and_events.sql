@@ -8,8 +8,7 @@
 
 PRAGMA application_id = 1414087749; -- "TIDE"
 
--- A topic. Where it ends is what its newest event says; that is all that appending compares, with
--- the epoch, and all that it changes.
+-- A topic. Where it ends is what its newest event says; appending compares that, and the epoch.
 CREATE TABLE topic (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 200),
@@ -123,12 +122,13 @@ CREATE TABLE producer_lines (
     PRIMARY KEY (topic, producer, first_line)
 ) STRICT, WITHOUT ROWID;
 
--- Every topic that has an event.
+-- Every topic that has an event. (CROSS JOIN keeps SQLite to the order that is written: from each
+-- topic to its newest event.)
 CREATE VIEW topics AS
 SELECT t.name AS topic, e.seq + 1 AS events, e.seq AS head_seq, e."transaction" AS head_transaction
 FROM topic AS t
-INNER JOIN event AS e ON t.id = e.topic
-WHERE e.seq = (SELECT max(n.seq) FROM event AS n WHERE n.topic = t.id);
+CROSS JOIN event AS e
+    ON t.id = e.topic AND e.seq = (SELECT max(n.seq) FROM event AS n WHERE n.topic = t.id);
 
 -- Every event and every invalidation, in order of (topic, seq) if asked to. `data` is JSON text
 -- unless `content_type` says what else it is; `invalidated_by` is the transaction that says that

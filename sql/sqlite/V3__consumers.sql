@@ -25,8 +25,8 @@ SELECT
     c.revision,
     strftime('%Y-%m-%dT%H:%M:%S', c.updated_at / 1000000, 'unixepoch')
     || printf('.%06dZ', c.updated_at % 1000000) AS updated_at,
-    n.head_seq,
-    max(n.head_seq - coalesce(c.seq, -1), 0) AS lag_events,
+    n.seq AS head_seq,
+    max(n.seq - coalesce(c.seq, -1), 0) AS lag_events,
     coalesce(
         round(max((julianday('now') - 2440587.5) * 86400.0 - e.recorded_at / 1e6, 0.0), 3), 0.0
     ) AS lag_seconds,
@@ -34,5 +34,6 @@ SELECT
     || printf('.%06dZ', e.recorded_at % 1000000) AS waiting_since
 FROM consumer AS c
 INNER JOIN topic AS t ON c.topic = t.id
-INNER JOIN topics AS n ON t.name = n.topic
+LEFT JOIN event AS n
+    ON c.topic = n.topic AND n.seq = (SELECT max(m.seq) FROM event AS m WHERE m.topic = c.topic)
 LEFT JOIN event AS e ON c.topic = e.topic AND e.seq = coalesce(c.seq, -1) + 1;

@@ -1,7 +1,11 @@
 //! SQLite's log: it is brought back into the database while it is written to, and begins anew.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
+use futures::FutureExt as _;
 use tidelog::store::EventSourceWriter as _;
 use tidelog::store::sqlite::SqliteStore;
 
@@ -13,8 +17,10 @@ const ENOUGH: usize = 400;
 /// How often the log has begun anew: the "checkpoint sequence number" of its header
 /// (<https://sqlite.org/fileformat2.html#walformat>).
 fn turn(place: &Place) -> u32 {
-    let log = fs::read(place.path().with_extension("db-wal")).expect("the log");
-    u32::from_be_bytes(log[12..16].try_into().unwrap())
+    let mut header = [0; 16];
+    let mut log = File::open(place.path().with_extension("db-wal")).expect("the log");
+    log.read_exact(&mut header).expect("a header");
+    u32::from_be_bytes(header[12..].try_into().unwrap())
 }
 
 async fn append(store: &SqliteStore, topic: &mut Topic) {
@@ -66,4 +72,35 @@ async fn a_log_that_somebody_reads_begins_anew_when_he_has_ended() {
     raw.execute_batch("ROLLBACK").unwrap();
     append_until_anew(&place, &store, &mut topic).await;
     assert_eq!(count().unwrap() as u64, topic.planner.head().unwrap().seq.0 + 1);
+}
+
+#[tokio::test]
+async fn a_log_that_is_read_without_a_pause_begins_anew() {
+    let place = Place::new();
+    let store = place.open();
+    let mut topic = Topic::open(&store, "t").await;
+    append(&store, &mut topic).await;
+    let ended = AtomicBool::new(false);
+    let read = |raw: rusqlite::Connection| {
+        while !ended.load(Ordering::Relaxed) {
+            let newest = "SELECT max(seq) FROM event WHERE topic = 1";
+            raw.query_row(newest, [], |row| row.get::<_, i64>(0)).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let raw = place.raw();
+            scope.spawn(|| read(raw));
+        }
+        let written = futures::executor::block_on(async {
+            let write = async {
+                for _ in 0..3 {
+                    append_until_anew(&place, &store, &mut topic).await;
+                }
+            };
+            std::panic::AssertUnwindSafe(write).catch_unwind().await
+        });
+        ended.store(true, Ordering::Relaxed);
+        written.expect("the log begins anew");
+    });
 }

@@ -147,3 +147,25 @@ async fn the_schema_refuses_what_the_rules_forbid() {
         assert_eq!(code, Some(rusqlite::ErrorCode::ConstraintViolation), "{change}: {error}");
     }
 }
+
+#[tokio::test]
+async fn what_topics_there_are_is_found_without_reading_the_log() {
+    let place = Place::new();
+    drop(place.open());
+    let raw = place.raw();
+    for query in [
+        "SELECT * FROM topics",
+        "SELECT * FROM topics WHERE topic = 't'",
+        "SELECT * FROM topics WHERE events > 3 ORDER BY events",
+        "SELECT sum(events) FROM topics",
+        "SELECT * FROM consumers",
+        "SELECT * FROM consumers WHERE lag_events > 3",
+    ] {
+        let mut plan = raw.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+        let steps = plan.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+        let reads = |step: &String| step.starts_with("SCAN") && !["t", "c"].contains(&&step[5..6]);
+        assert!(!steps.iter().any(reads), "{query}: {steps:#?}");
+        assert!(steps.iter().any(|step| step.contains("event")), "{query}: {steps:#?}");
+    }
+}

@@ -12,6 +12,8 @@ use crate::domain::{Batch, BatchMark, Data, Event, EventBody, Seq, receipt_code}
 /// The Merkle tree is kept when the number of leaves passes a multiple of this: with many topics
 /// each row that a batch changes is a page more to be written, and opening a topic reads the rest.
 const LEAVES_UNKEPT_MAX: u64 = 64;
+/// A batch of so many bytes has pages enough of its own; what opening a topic reads stays bounded.
+const BYTES_UNKEPT_MAX: usize = 65_536;
 
 /// The head's seq says which transaction it is of: the log never changes.
 const GUARD: &str = "SELECT 1 FROM topic WHERE id = ?1 AND epoch = ?2
@@ -52,7 +54,8 @@ fn guard(conn: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
 
 fn tree(conn: &Connection, batch: &Batch) -> rusqlite::Result<()> {
     let (before, after) = (Seq::after(batch.expected).0, Seq::after(batch.head()).0);
-    if before / LEAVES_UNKEPT_MAX != after / LEAVES_UNKEPT_MAX {
+    let bytes: usize = batch.events.iter().map(Event::size).sum();
+    if before / LEAVES_UNKEPT_MAX != after / LEAVES_UNKEPT_MAX || bytes >= BYTES_UNKEPT_MAX {
         let peaks = batch.frontier.to_bytes();
         conn.prepare_cached(TREE)?.execute(params![batch.topic.0, int(after), peaks])?;
     }

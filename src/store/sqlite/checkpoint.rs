@@ -3,35 +3,43 @@
 //! SQLite's own way is that the commit which finds the log long enough does it, and all who wait
 //! for the writer wait for thousands of pages and their sync. Here a thread does it with a
 //! connection of its own, which keeps nobody from writing (`PASSIVE`). What was written meanwhile
-//! is left to the writer, who does it between two commits: only a log of which nothing is left to
-//! be done begins anew, and one that is written to without a pause would grow for ever
-//! (<https://sqlite.org/wal.html>, "checkpoint starvation").
+//! is left to the writer, between two commits (`RESTART`): only a log of which nothing is left to be
+//! done and that nobody reads begins anew, and one that is written to and read without a pause
+//! would grow for ever (<https://sqlite.org/wal.html>, "checkpoint starvation"). It grows while
+//! somebody reads one moment of the database for longer than [`READERS`].
 //!
-//! Invariants: one checkpoint at a time; one that fails changes nothing about what is durable,
-//! and is tried again when as many pages have come as make one due.
+//! Invariants: one checkpoint at a time; one that fails leaves in the log what it did not bring
+//! back, and is tried again when as many pages have come as make one due. A failed *fsync* ends the
+//! process, as that of a commit does (`commit.rs`): a part that is not the last is not synced, and
+//! SQLite would not bring it back again.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-use super::connection::Place;
+use super::commit::kept;
+use super::connection::{BUSY_MS, Place};
 use super::queue::Queue;
 use crate::store::StoreError;
 
 /// Pages in the log, since it began or since the last checkpoint, at which one is due.
 const PAGES: i32 = 4_000;
+/// For how long the writer waits for those who read the log. The store's own reads take less; others
+/// may have a snapshot for hours.
+const READERS: Duration = Duration::from_millis(20);
 
 /// The thread, and what it waits for.
 pub struct Checkpointer {
-    due: Arc<Due>,
+    watch: Arc<Watch>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Whether a checkpoint is due.
 #[derive(Default)]
-struct Due {
+struct Watch {
     log: Mutex<Log>,
     changed: Condvar,
 }
@@ -62,30 +70,30 @@ impl Checkpointer {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(place: Place, queue: Arc<Queue>) -> std::io::Result<Self> {
-        let due = Arc::new(Due::default());
+        let watch = Arc::new(Watch::default());
         let mut link = Link { place, conn: None };
-        let seen = Arc::clone(&due);
+        let seen = Arc::clone(&watch);
         let run = move || {
             while seen.wait() {
+                let turn = Turn(Arc::clone(&seen));
                 report(link.checkpoint());
-                let seen = Arc::clone(&seen);
                 let end = move |conn: Result<&mut Connection, StoreError>| {
-                    report(conn.and_then(|conn| checkpoint(conn)));
-                    seen.end();
+                    report(conn.and_then(|conn| end(conn)));
+                    drop(turn);
                     Ok(()) // Nothing that was to be written was not.
                 };
-                queue.job(false, Box::new(end));
+                queue.job(true, Box::new(end));
             }
         };
         let thread = thread::Builder::new().name("sqlite-log".into()).spawn(run)?;
-        Ok(Self { due, thread: Some(thread) })
+        Ok(Self { watch, thread: Some(thread) })
     }
 
     /// Learns of this connection's commits how long the log is.
     pub fn watch(&self, conn: &mut Connection) -> rusqlite::Result<()> {
-        let due = Arc::clone(&self.due);
+        let watch = Arc::clone(&self.watch);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-            due.committed(pages);
+            watch.committed(pages);
             Ok(())
         }))
     }
@@ -94,15 +102,15 @@ impl Checkpointer {
 impl Drop for Checkpointer {
     /// Waits for a checkpoint that has begun.
     fn drop(&mut self) {
-        self.due.log.lock().ended = true;
-        self.due.changed.notify_one();
+        self.watch.log.lock().ended = true;
+        self.watch.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // That it panicked changes nothing about what is durable.
         }
     }
 }
 
-impl Due {
+impl Watch {
     fn committed(&self, pages: i32) {
         let mut log = self.log.lock();
         log.pages = pages;
@@ -124,9 +132,14 @@ impl Due {
         log.state = State::Begun;
         !log.ended
     }
+}
 
-    fn end(&self) {
-        let mut log = self.log.lock();
+/// A checkpoint that has begun; when it is dropped, the next can become due.
+struct Turn(Arc<Watch>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut log = self.0.log.lock();
         log.state = State::Idle;
         log.done = log.pages;
     }
@@ -141,16 +154,23 @@ struct Link {
 impl Link {
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         let conn = self.conn.take().map_or_else(|| self.place.checkpointer(), Ok)?;
-        checkpoint(&conn)?;
+        checkpoint(&conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
         self.conn = Some(conn);
         Ok(())
     }
 }
 
-/// As much as can be done without keeping anybody from anything.
-fn checkpoint(conn: &Connection) -> Result<(), StoreError> {
-    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-    Ok(())
+/// What has come meanwhile, and that the log begins anew.
+fn end(conn: &Connection) -> Result<(), StoreError> {
+    conn.busy_timeout(READERS)?;
+    let end = checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)");
+    conn.busy_timeout(Duration::from_millis(BUSY_MS))?;
+    end
+}
+
+/// As much as can be done. That somebody was in the way is no error.
+fn checkpoint(conn: &Connection, how: &str) -> Result<(), StoreError> {
+    Ok(conn.query_row(how, [], |_| Ok(())).map_err(kept)?)
 }
 
 fn report(end: Result<(), StoreError>) {

@@ -77,8 +77,7 @@ fn finish(conn: &Connection) -> Result<(), Failed> {
     match commit.execute([]) {
         Ok(_) => Ok(()),
         Err(error) if !conn.is_autocommit() || is_full(&error) => Err(Failed::NotWritten(error)),
-        Err(error) if is_failed_fsync(&error) => end(&error),
-        Err(error) => Err(Failed::Unknown(error)),
+        Err(error) => Err(Failed::Unknown(kept(error))),
     }
 }
 
@@ -107,11 +106,15 @@ fn is_failed_fsync(error: &rusqlite::Error) -> bool {
     matches!(code, Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
 }
 
-/// Ends the process, as `EX_IOERR` of sysexits.h. Everything that waits for an answer learns that
-/// its outcome is unknown: by the end of its connection.
-fn end(error: &rusqlite::Error) -> ! {
-    tracing::error!(%error, "the disk did not keep what was written; ending at once");
-    std::process::exit(74)
+/// Gives the error back, except that of a failed fsync, of the log or of the database: then it ends
+/// the process, as `EX_IOERR` of sysexits.h. Everything that waits for an answer learns that its
+/// outcome is unknown: by the end of its connection.
+pub fn kept(error: rusqlite::Error) -> rusqlite::Error {
+    if is_failed_fsync(&error) {
+        tracing::error!(%error, "the disk did not keep what was written; ending at once");
+        std::process::exit(74)
+    }
+    error
 }
 
 /// One batch, with which all others are lost where the database does not take its values.

@@ -37,12 +37,13 @@ impl From<Unfit> for StoreError {
 /// Prepared statements kept on each connection; there are fewer.
 const STATEMENTS: usize = 64;
 
-/// Settings of every connection. `busy_timeout`: milliseconds to wait while somebody else's tool
-/// holds the database. `FULL` makes a commit durable before it is acknowledged; with
+/// Milliseconds to wait while somebody else's tool holds the database.
+pub const BUSY_MS: u64 = 5_000;
+/// Settings of every connection. `FULL` makes a commit durable before it is acknowledged; with
 /// `NORMAL` a loss of power could take it back. No mapped memory: an I/O error there is a signal
 /// that ends the process.
 const SHARED: [(&str, i64); 5] = [
-    ("busy_timeout", 5_000),
+    ("busy_timeout", BUSY_MS as i64),
     ("synchronous", 2),
     ("foreign_keys", 1),
     ("mmap_size", 0),
@@ -112,7 +113,9 @@ impl Place {
             Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         set(&conn, &SHARED)?;
         // Otherwise SQLite prepares a statement anew, each time, for the values that it is given.
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        if !conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)? {
+            return Err(Unfit::Setting("plans are not stable".into()));
+        }
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(conn)
     }

@@ -23,8 +23,9 @@ macro_rules! select_heads {
 const BY_NAME: &str = select_heads!("WHERE t.name = ?1");
 const BY_ID: &str = select_heads!("WHERE t.id = ?1");
 /// A key that comes first is `?1` itself where `?2` is 0, and the one after it where it is 1.
+/// (CROSS JOIN: from each topic to its newest event, whatever SQLite's planner thinks.)
 const LIST: &str = concat!(
-    r#"SELECT t.name, n.seq, n."transaction" FROM topic AS t INNER JOIN "#,
+    r#"SELECT t.name, n.seq, n."transaction" FROM topic AS t CROSS JOIN "#,
     newest!(),
     "WHERE t.name >= ?1 AND (?2 = 0 OR t.name > ?1) ORDER BY t.name LIMIT ?3"
 );

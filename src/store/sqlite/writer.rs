@@ -255,7 +255,8 @@ impl Link {
     fn end(self) {
         drop(self.checkpointer);
         let Some(conn) = self.conn else { return };
-        if let Err(error) = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+        let end = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE");
+        if let Err(error) = end.map_err(commit::kept) {
             tracing::warn!(%error, "the sqlite log could not be checkpointed at the end");
         }
     }
