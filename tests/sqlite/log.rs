@@ -12,7 +12,7 @@ use tidelog::store::sqlite::SqliteStore;
 use crate::support::{Place, Topic, content, name, write};
 
 /// Batches, of more than 256 pages each, after which the log has to have begun anew.
-const ENOUGH: usize = 400;
+const ENOUGH: usize = 150;
 
 /// How often the log has begun anew: the "checkpoint sequence number" of its header
 /// (<https://sqlite.org/fileformat2.html#walformat>).
