@@ -59,11 +59,12 @@ fn a_schema_of_a_newer_version_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_changed_migration_is_refused() {
+fn a_file_with_other_tables_is_refused_with_what_to_do() {
     let place = Place::new();
     drop(place.open());
     place.raw().execute("UPDATE refinery_schema_history SET checksum = '1'", []).unwrap();
-    assert!(matches!(refusal(&place.config()), OpenError::Unsuitable(_)));
+    let OpenError::Unsuitable(text) = refusal(&place.config()) else { panic!("suitable") };
+    assert!(text.contains("export it with that version"), "{text}");
 }
 
 #[test]
