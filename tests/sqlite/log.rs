@@ -29,6 +29,15 @@ async fn append(store: &SqliteStore, topic: &mut Topic) {
     store.append(topic.batch(&commands)).await.expect("written");
 }
 
+/// A store with a log that has something in it.
+async fn begun() -> (Place, SqliteStore, Topic) {
+    let place = Place::new();
+    let store = place.open();
+    let mut topic = Topic::open(&store, "t").await;
+    append(&store, &mut topic).await;
+    (place, store, topic)
+}
+
 async fn append_until_anew(place: &Place, store: &SqliteStore, topic: &mut Topic) {
     let before = turn(place);
     for _ in 0..ENOUGH {
@@ -42,10 +51,7 @@ async fn append_until_anew(place: &Place, store: &SqliteStore, topic: &mut Topic
 
 #[tokio::test]
 async fn a_log_that_is_always_written_to_begins_anew() {
-    let place = Place::new();
-    let store = place.open();
-    let mut topic = Topic::open(&store, "t").await;
-    append(&store, &mut topic).await;
+    let (place, store, mut topic) = begun().await;
     for _ in 0..3 {
         append_until_anew(&place, &store, &mut topic).await;
     }
@@ -56,10 +62,7 @@ async fn a_log_that_is_always_written_to_begins_anew() {
 
 #[tokio::test]
 async fn a_log_that_somebody_reads_begins_anew_when_he_has_ended() {
-    let place = Place::new();
-    let store = place.open();
-    let mut topic = Topic::open(&store, "t").await;
-    append(&store, &mut topic).await;
+    let (place, store, mut topic) = begun().await;
     let raw = place.raw();
     raw.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
     let before = turn(&place);
@@ -76,10 +79,7 @@ async fn a_log_that_somebody_reads_begins_anew_when_he_has_ended() {
 
 #[tokio::test]
 async fn a_log_that_is_read_without_a_pause_begins_anew() {
-    let place = Place::new();
-    let store = place.open();
-    let mut topic = Topic::open(&store, "t").await;
-    append(&store, &mut topic).await;
+    let (place, store, mut topic) = begun().await;
     let ended = AtomicBool::new(false);
     let read = |raw: rusqlite::Connection| {
         while !ended.load(Ordering::Relaxed) {

@@ -43,7 +43,7 @@ pub fn facts(conn: &Connection, topic: TopicId, wanted: &Wanted) -> Result<Facts
         idempotency: all(&wanted.idempotency, |key| find.idempotency(key))?,
         producers: all(&wanted.producers, |producer| find.producer(producer))?,
         replays: all(&wanted.replays, |lines| find.replay(lines))?,
-        marks: all(&wanted.marks, |seq| find.mark(*seq))?,
+        marks: all(&wanted.marks, |seq| mark(conn, topic, *seq))?,
     })
 }
 
@@ -62,6 +62,18 @@ pub fn keys(
         keys.push(row::key(row, 0)?);
     }
     Ok(keys)
+}
+
+/// What a batch that ended with this event left there; `None` where none did.
+pub fn mark(conn: &Connection, topic: TopicId, seq: Seq) -> Result<Option<BatchMark>, StoreError> {
+    let mark = |row: &Row<'_>| {
+        let root = Root(row::digest(row, 1)?);
+        Ok(BatchMark { epoch: Epoch(position(row, 0)?), root })
+    };
+    let mut statement = conn.prepare_cached(MARK)?;
+    let found =
+        statement.query_row(params![topic.0, int(seq.0)], |row| Ok(mark(row))).optional()?;
+    found.transpose()
 }
 
 fn all<W, T>(
@@ -155,13 +167,6 @@ impl Find<'_> {
         }
         let complete = found.len() == lines.count;
         if complete { Ok(found) } else { Err(corrupt("receipts of a producer are missing")) }
-    }
-
-    fn mark(&self, seq: Seq) -> Result<Option<BatchMark>, StoreError> {
-        self.one(MARK, &int(seq.0), |row| {
-            let root = Root(row::digest(row, 1)?);
-            Ok(BatchMark { epoch: Epoch(position(row, 0)?), root })
-        })
     }
 }
 

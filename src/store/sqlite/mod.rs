@@ -313,9 +313,7 @@ impl EventSourceReader for SqliteStore {
         let topic = topic.clone();
         let read = move |conn: &Connection| {
             let Some((topic, _)) = read::find(conn, &topic)? else { return Ok(None) };
-            let wanted = Wanted { marks: vec![at], ..Wanted::default() };
-            let marks = facts::facts(conn, topic, &wanted)?.marks;
-            Ok(marks.into_iter().flatten().next().map(|mark| mark.root))
+            Ok(facts::mark(conn, topic, at)?.map(|mark| mark.root))
         };
         self.readers.read(read).await
     }

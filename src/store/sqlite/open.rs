@@ -6,16 +6,16 @@
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::error::corrupt;
+use super::facts::mark;
 use super::read;
 use super::row::{self, int, position, select_events};
-use crate::domain::{Digest, Epoch, Frontier, Head, Seq, TopicId, TopicName};
+use crate::domain::{Epoch, Frontier, Head, Seq, TopicId, TopicName};
 use crate::store::{Opened, StoreError};
 
 const TAKE: &str = "INSERT INTO topic (name, epoch) VALUES (?1, 1)
     ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1
     RETURNING id, epoch, leaves, frontier";
 const LEAVES: &str = select_events!("WHERE e.topic = ?1 AND e.seq >= ?2 ORDER BY e.seq");
-const ROOT: &str = "SELECT root FROM event WHERE topic = ?1 AND seq = ?2";
 const FOLDED: &str = "SELECT seq FROM fold WHERE topic = ?1";
 
 /// Raises the topic's epoch and reads where it ends, in one transaction (S1).
@@ -55,14 +55,9 @@ fn tree(
         }
         frontier.push(&event);
     }
-    let root = head.map(|head| root(conn, topic, head.seq)).transpose()?;
-    let fits = root.is_none_or(|root| root == frontier.root().0);
+    let mark = head.map(|head| mark(conn, topic, head.seq)).transpose()?;
+    let fits = mark.is_none_or(|mark| mark.is_some_and(|mark| mark.root == frontier.root()));
     Ok(Some(frontier).filter(|tree| fits && tree.leaves() == Seq::after(head).0))
-}
-
-fn root(conn: &Connection, topic: TopicId, at: Seq) -> Result<Digest, StoreError> {
-    let mut statement = conn.prepare_cached(ROOT)?;
-    statement.query_row(params![topic.0, int(at.0)], |row| Ok(row::digest(row, 0)))?
 }
 
 /// How far the surface has been brought forward.
