@@ -46,6 +46,12 @@ impl Batch {
         self.events.last().map(|event| event.version).or(self.expected)
     }
 
+    /// Size in bytes of what its events say, as [`Event::size`] counts it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.events.iter().map(Event::size).sum()
+    }
+
     /// What the store keeps with the batch's last event.
     #[must_use]
     pub fn mark(&self) -> BatchMark {

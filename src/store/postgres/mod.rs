@@ -57,7 +57,7 @@ use super::{
     Touched, Wanted,
 };
 use crate::domain::{
-    Batch, ConsumerName, Event, Key, Move, Moved, Revision, Seq, Timestamp, TopicId, TopicName,
+    Batch, ConsumerName, Key, Move, Moved, Revision, Seq, Timestamp, TopicId, TopicName,
 };
 pub use config::Config;
 use config::Target;
@@ -227,10 +227,6 @@ async fn snapshot(client: &mut Object) -> Result<deadpool_postgres::Transaction<
     snapshot.start().await.map_err(store_error)
 }
 
-fn size(batch: &Batch) -> usize {
-    batch.events.iter().map(Event::size).sum()
-}
-
 #[async_trait]
 impl EventSourceWriter for PostgresStore {
     async fn open(&self, topic: &TopicName) -> Result<Opened, StoreError> {
@@ -258,7 +254,7 @@ impl EventSourceWriter for PostgresStore {
     }
 
     fn append(&self, batch: Arc<Batch>) -> BoxFuture<'static, Result<(), AppendError>> {
-        let bytes = size(&batch);
+        let bytes = batch.size();
         if bytes > BATCH_BYTES_MAX {
             let cause = Cause::new(format!("the batch has {bytes} bytes"));
             return std::future::ready(Err(AppendError::Rejected(cause))).boxed();

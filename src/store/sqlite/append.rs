@@ -54,8 +54,7 @@ fn guard(conn: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
 
 fn tree(conn: &Connection, batch: &Batch) -> rusqlite::Result<()> {
     let (before, after) = (Seq::after(batch.expected).0, Seq::after(batch.head()).0);
-    let bytes = || batch.events.iter().map(Event::size).sum::<usize>();
-    if before / LEAVES_UNKEPT_MAX != after / LEAVES_UNKEPT_MAX || bytes() >= BYTES_UNKEPT_MAX {
+    if before / LEAVES_UNKEPT_MAX != after / LEAVES_UNKEPT_MAX || batch.size() >= BYTES_UNKEPT_MAX {
         let peaks = batch.frontier.to_bytes();
         conn.prepare_cached(TREE)?.execute(params![batch.topic.0, int(after), peaks])?;
     }
