@@ -28,6 +28,8 @@ pub enum Exit {
     Unavailable = 69,
     /// A mistake of this program.
     Internal = 70,
+    /// The disk lost what it was given; `store/sqlite/commit.rs` ends the process with it.
+    NotKept = 74,
     /// Nobody knows whether it is written.
     Unknown = 75,
     /// Not with this token, or as this user.
@@ -39,13 +41,17 @@ pub enum Exit {
 }
 
 /// What each exit code says.
-pub const TABLE: [(Exit, &str); 10] = [
+pub const TABLE: [(Exit, &str); 11] = [
     (Exit::Done, "done"),
     (Exit::Failed, "no: not found, not healthy, a condition that does not hold, not the same"),
     (Exit::Usage, "wrong usage"),
     (Exit::Data, "bad input; what came before it is done, nothing behind it"),
     (Exit::Unavailable, "service, store or address not available; try again later"),
     (Exit::Internal, "internal error"),
+    (
+        Exit::NotKept,
+        "SQLite's disk did not keep a write (a failed fsync); what was acknowledged is there",
+    ),
     (Exit::Unknown, "the outcome of a write is not known; look, or repeat what can be repeated"),
     (Exit::Permission, "no or wrong token, or a missing right"),
     (Exit::Configuration, "wrong configuration"),

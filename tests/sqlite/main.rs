@@ -6,7 +6,12 @@ mod file;
 mod group;
 mod log;
 mod model;
+#[path = "../support/plain.rs"]
+mod plain;
+#[path = "../support/program.rs"]
+mod program;
 mod support;
+mod unsynced;
 mod views;
 #[path = "../support/chains.rs"]
 mod walks;

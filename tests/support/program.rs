@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -16,10 +17,16 @@ pub struct Service {
 
 impl Service {
     pub fn start(store: &str, more: &[&str]) -> Self {
+        Self::start_with(store, more, &[])
+    }
+
+    /// With this environment, and nothing else in it.
+    pub fn start_with(store: &str, more: &[&str], env: &[(&str, &Path)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidelog"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         command.args(["--store", store]).args(more);
-        command.env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_clear().envs(env.iter().copied());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
         let url = lines.by_ref().map(|line| line.expect("a line")).find_map(|line| {
@@ -40,6 +47,11 @@ impl Service {
         let answer = self.client.get(self.url("/metrics")).send().await.expect("an answer");
         assert_eq!(answer.status(), 200);
         answer.text().await.expect("a body")
+    }
+
+    /// Waits until it ends by itself, and gives its exit code.
+    pub fn ends(&mut self) -> Option<i32> {
+        self.process.wait().expect("it is there").code()
     }
 
     /// Writes one event to a topic, and gives the status.
