@@ -1,10 +1,11 @@
 //! The file: who may use it, what is refused at the start, what survives the end.
 
 use std::fs;
+use std::sync::Arc;
 
 use tidelog::domain::Planner;
 use tidelog::store::sqlite::{Config, SqliteStore};
-use tidelog::store::{EventSourceReader, EventSourceWriter, OpenError, StoreError};
+use tidelog::store::{AppendError, EventSourceReader, EventSourceWriter, OpenError, StoreError};
 
 use crate::support::{Place, Topic, content, name, write};
 
@@ -44,6 +45,34 @@ fn a_second_process_is_told_that_the_file_is_in_use_and_by_whom() {
     std::fs::remove_file(hard).unwrap();
     drop(store);
     drop(place.open());
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_a_file_that_has_lost_its_name() {
+    let place = Place::new();
+    let store = place.open();
+    let mut topic = Topic::open(&store, "t").await;
+    store.append(topic.batch(&[write([content("k", "1")])])).await.expect("written");
+    let next = topic.batch(&[write([content("k", "2")])]);
+    let (path, aside) = (place.path(), place.path().with_extension("aside"));
+    fs::rename(&path, &aside).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            fs::copy(&aside, &path).unwrap();
+        }
+        let refused = store.append(Arc::clone(&next)).await;
+        let Err(AppendError::NotWritten(error)) = refused else { panic!("{refused:?}") };
+        assert!(error.to_string().contains("was moved, deleted or replaced"), "{error}");
+        store.ping().await.expect_err("it cannot be written");
+    }
+    let copy = fs::read(&path).unwrap();
+    assert_eq!(copy, fs::read(&aside).unwrap(), "and nothing to the other");
+    fs::rename(&aside, &path).unwrap();
+    store.append(next).await.expect("it is back");
+    store.ping().await.expect("it can be written");
+    drop(store);
+    let opened = place.open().open(&name("t")).await.unwrap();
+    assert_eq!(opened.head, topic.planner.head());
 }
 
 #[test]
@@ -109,13 +138,13 @@ fn a_directory_that_cannot_be_written_is_a_missing_right() {
 }
 
 #[test]
-fn a_path_that_cannot_be_a_file_is_unreachable() {
+fn a_path_that_cannot_be_a_file_is_unsuitable() {
     let place = Place::new();
     fs::create_dir_all(place.path()).unwrap();
-    assert!(matches!(refusal(&place.config()), OpenError::Unreachable(_)), "a directory");
-    assert!(matches!(refusal(&Config::new("/")), OpenError::Unreachable(_)), "the root");
+    assert!(matches!(refusal(&place.config()), OpenError::Unsuitable(_)), "a directory");
+    assert!(matches!(refusal(&Config::new("/")), OpenError::Unsuitable(_)), "the root");
     let below = place.path().join("x/..");
-    assert!(matches!(refusal(&Config::new(below)), OpenError::Unreachable(_)), "no name");
+    assert!(matches!(refusal(&Config::new(below)), OpenError::Unsuitable(_)), "no name");
 }
 
 #[tokio::test]

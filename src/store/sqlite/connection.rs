@@ -2,6 +2,9 @@
 //!
 //! Not here: whether the file is ours and of which version (`schema.rs`).
 
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use rusqlite::config::DbConfig;
@@ -61,11 +64,46 @@ const READING: [(&str, i64); 2] = [("cache_size", -16_384), ("query_only", 1)];
 pub struct Place {
     /// The database file, by its real name.
     pub path: PathBuf,
+    /// Which file it was when it was taken: device and inode.
+    file: (u64, u64),
     /// Pages that the file may have; `None` for SQLite's own limit.
-    pub pages_max: Option<u32>,
+    pages_max: Option<u32>,
+}
+
+/// Which file it is, whatever its name.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 impl Place {
+    /// The place of a file that has this real name.
+    ///
+    /// # Errors
+    /// When the system says nothing about the file.
+    pub fn new(path: PathBuf, file: &File, pages_max: Option<u32>) -> io::Result<Self> {
+        Ok(Self { path, file: identity(&file.metadata()?), pages_max })
+    }
+
+    /// Whether the file still has its name. SQLite goes on writing one that has lost it, which nobody
+    /// would ever find again; and a new connection would bring the log of the one into the other.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let lost = match fs::metadata(&self.path) {
+            Ok(found) => identity(&found) != self.file,
+            Err(error) => error.kind() == io::ErrorKind::NotFound, // Else nobody knows.
+        };
+        if lost {
+            return Err(unavailable(format!(
+                "{} was moved, deleted or replaced while it was in use: nothing is written until it \
+                 is back; to restore a copy, stop Tidelog first",
+                self.path.display()
+            )));
+        }
+        Ok(())
+    }
+
     /// The write connection to a file that may not exist yet.
     pub fn create(&self) -> Result<Connection, Unfit> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -109,6 +147,7 @@ impl Place {
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Connection, Unfit> {
+        self.check().map_err(|error| Unfit::Setting(error.to_string()))?;
         let conn =
             Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         set(&conn, &SHARED)?;
@@ -138,7 +177,8 @@ mod tests {
     use super::*;
 
     fn place(path: PathBuf) -> Place {
-        Place { path, pages_max: Some(1_000) }
+        let file = File::create(&path).expect("a file");
+        Place::new(path, &file, Some(1_000)).expect("it is there")
     }
 
     #[test]
@@ -162,7 +202,9 @@ mod tests {
     #[test]
     fn a_connection_on_which_a_setting_is_not_in_force_is_refused() {
         let conn = Connection::open_in_memory().expect("a connection");
-        let unfit = place(PathBuf::new()).make_writer(&conn).expect_err("no log in memory");
+        let directory = tempfile::tempdir().expect("a directory");
+        let unfit =
+            place(directory.path().join("x.db")).make_writer(&conn).expect_err("no log in memory");
         assert!(matches!(unfit, Unfit::Setting(text) if text.contains("journal_mode")));
         let unfit = set(&conn, &[("page_count", 7)]).expect_err("cannot be set");
         assert!(matches!(unfit, Unfit::Setting(text) if text.contains("page_count")));
@@ -172,7 +214,8 @@ mod tests {
     fn a_file_that_has_vanished_is_not_made_anew() {
         let directory = tempfile::tempdir().expect("a directory");
         let place = place(directory.path().join("x.db"));
-        assert!(matches!(place.reopen(), Err(Unfit::Failed(_))));
+        fs::remove_file(&place.path).expect("it was made");
+        assert!(matches!(place.reopen(), Err(Unfit::Setting(text)) if text.contains("deleted")));
         assert!(!place.path.exists());
     }
 }

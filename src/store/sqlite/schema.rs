@@ -43,7 +43,8 @@ pub fn prepare(config: &Config) -> Result<Prepared, OpenError> {
     }
     let path = real_path(&config.path)?;
     let lock = take_lock(&path)?;
-    let place = Place { path, pages_max: config.pages_max };
+    let place = Place::new(path, &lock.database, config.pages_max);
+    let place = place.map_err(|error| io_error(&config.path, &error))?;
     let failed = |unfit| unfit_error(&place.path, unfit);
     let mut writer = place.create().map_err(failed)?;
     claim(&writer, &place.path)?;
@@ -61,7 +62,7 @@ fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
     }
     let Some(name) = path.file_name() else {
         let text = format!("{} does not name a file", path.display());
-        return Err(OpenError::Unreachable(text));
+        return Err(OpenError::Unsuitable(text));
     };
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -77,7 +78,7 @@ pub struct Lock {
     /// The database file itself, by whatever name: it may have another one (a hard link, a bind
     /// mount), beside which there is another side file. It must not be closed before SQLite has
     /// closed the file: that would drop SQLite's own locks.
-    _database: File,
+    database: File,
 }
 
 fn take_lock(path: &Path) -> Result<Lock, OpenError> {
@@ -85,7 +86,7 @@ fn take_lock(path: &Path) -> Result<Lock, OpenError> {
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
     let database = options.open(path).map_err(|error| io_error(path, &error))?;
     match database.try_lock() {
-        Ok(()) => Ok(Lock { _side: side, _database: database }),
+        Ok(()) => Ok(Lock { _side: side, database }),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(format!(
             "{} is in use by another process, under another name of the same file. One process \
              writes a database file: stop that one, or give this one a file of its own",
@@ -148,7 +149,9 @@ fn claim(conn: &Connection, path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Unsuitable(text));
     }
     // Before anything else is made: whoever is killed in between has to find it his own.
-    conn.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)
+    conn.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+    tracing::info!(path = %path.display(), "a new store, with nothing in it");
+    Ok(())
 }
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
@@ -209,7 +212,7 @@ fn io_error(path: &Path, error: &io::Error) -> OpenError {
                  choose another"
             ))
         }
-        ErrorKind::IsADirectory => OpenError::Unreachable(format!(
+        ErrorKind::IsADirectory => OpenError::Unsuitable(format!(
             "{path} is a directory: name a file, such as sqlite:{path}/tidelog.db"
         )),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::Unreachable(format!(

@@ -42,6 +42,7 @@ const PROBE: &str = "INSERT OR REPLACE INTO probe VALUES (0, zeroblob(1048576));
 
 /// The handle. Dropping it lets the thread finish what is queued, and waits for that.
 pub struct Writer {
+    place: Place,
     queue: Arc<Queue>,
     trouble: Trouble,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -58,7 +59,8 @@ impl Writer {
         let trouble = Trouble::default();
         let checkpointer = Checkpointer::start(place.clone(), Arc::clone(&queue));
         let checkpointer = checkpointer.map_err(failed)?;
-        let mut link = Link { place, conn: None, trouble: Arc::clone(&trouble), checkpointer };
+        let (seen, noted) = (place.clone(), Arc::clone(&trouble));
+        let mut link = Link { place: seen, conn: None, trouble: noted, checkpointer };
         link.take(conn)?;
         let taken = Arc::clone(&queue);
         let run = move || {
@@ -70,7 +72,7 @@ impl Writer {
             metrics::store_connections("write", -1.0);
         };
         let thread = thread::Builder::new().name("sqlite-writer".into()).spawn(run);
-        Ok(Self { queue, trouble, thread: Mutex::new(Some(thread.map_err(failed)?)) })
+        Ok(Self { place, queue, trouble, thread: Mutex::new(Some(thread.map_err(failed)?)) })
     }
 
     /// Queues a batch at once, whether or not the future is ever polled.
@@ -123,7 +125,7 @@ impl Writer {
     /// Why not.
     pub async fn check(&self) -> Result<(), StoreError> {
         if self.trouble.lock().is_none() {
-            return Ok(());
+            return self.place.check();
         }
         let trouble = Arc::clone(&self.trouble);
         let probe = move |conn: &mut Connection| {
@@ -233,8 +235,9 @@ impl Link {
         }
     }
 
-    /// The connection, opened again where it was given up.
+    /// The connection, opened again where it was given up; none where the file is not where it was.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        self.place.check()?;
         if self.conn.is_none() {
             self.take(self.place.reopen()?)?;
             tracing::debug!("the sqlite write connection is open again");
@@ -269,7 +272,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_or_an_error_of_a_job_is_its_own_and_leaves_no_transaction_behind() {
         let directory = tempfile::tempdir().expect("a directory");
-        let place = Place { path: directory.path().join("x.db"), pages_max: None };
+        let path = directory.path().join("x.db");
+        let file = std::fs::File::create(&path).expect("a file");
+        let place = Place::new(path, &file, None).expect("it is there");
         let conn = place.create().expect("a connection");
         place.make_writer(&conn).expect("WAL");
         conn.execute_batch("CREATE TABLE t (x)").expect("a table");
