@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, StoreUrl};
 use crate::domain::Timestamp;
@@ -32,6 +33,8 @@ use crate::store::watched::Watched;
 use crate::store::{EventSourceReader, EventSourceWriter, OpenError};
 use crate::topic::{Settings, Topics, now};
 
+/// How long the last answers may take to leave, when the service ends.
+const FLUSH: Duration = Duration::from_secs(2);
 /// How often samples of histograms are put away: a scrape has to wait for those that are not.
 const UPKEEP: Duration = Duration::from_millis(250);
 /// How often callers are forgotten, the store is asked, and consumers are looked at.
@@ -90,8 +93,19 @@ async fn serve(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> 
     if tokio::time::timeout(config.shutdown_timeout, topics.drain()).await.is_err() {
         tracing::warn!("some writes were not answered in time; their outcome is not known");
     }
-    handle.stop(true).await;
-    serving.await.context("the HTTP server failed")?.context("the HTTP server failed")?;
+    let stopped = async {
+        handle.stop(true).await;
+        serving.await.context("the HTTP server failed")?.context("the HTTP server failed")
+    };
+    let served = async {
+        app.requests.close();
+        app.requests.wait().await;
+        tokio::time::sleep(FLUSH).await;
+    };
+    tokio::select! {
+        stopped = stopped => stopped?,
+        () = served => {} // The framework would wait for HTTP/2 connections without a request.
+    }
     housekeeping.abort();
     upkeep.abort();
     drop(topics);
@@ -209,6 +223,7 @@ pub fn app(
         lags: Lags::new(config.consumer_series_max),
         metrics,
         draining: CancellationToken::new(),
+        requests: TaskTracker::new(),
     }
 }
 

@@ -15,6 +15,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, Uri};
 use actix_web::{HttpMessage as _, HttpRequest};
 use bytes::Bytes;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::auth::TokenName;
 use super::observe::RequestId;
@@ -66,6 +67,7 @@ struct Answered {
 /// A request, until it has ended. Its line is written when this is dropped.
 pub(super) struct Line {
     _active: metrics::ActiveRequest,
+    _served: TaskTrackerToken,
     began: Instant,
     id: RequestId,
     method: &'static str,
@@ -79,11 +81,17 @@ pub(super) struct Line {
 
 impl Line {
     /// A request begins.
-    pub(super) fn begin(request: &ServiceRequest, id: RequestId, progress: Rc<Progress>) -> Self {
+    pub(super) fn begin(
+        request: &ServiceRequest,
+        id: RequestId,
+        progress: Rc<Progress>,
+        _served: TaskTrackerToken,
+    ) -> Self {
         let method = method_label(request.method());
         let (began, uri) = (Instant::now(), request.uri().clone());
         let _active = metrics::ActiveRequest::begin();
-        Self { _active, began, id, method, uri, progress, answered: None, lines: 0, end: None }
+        let (answered, lines, end) = (None, 0, None);
+        Self { _active, _served, began, id, method, uri, progress, answered, lines, end }
     }
 
     /// It has an answer, whose body may still have to be sent.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::arriving::Arriving;
 use super::auth::Guard;
@@ -55,4 +56,6 @@ pub struct App {
     /// Cancelled when the service begins to end: from there on it is not ready, reads no more
     /// of the bodies that it is reading, and ends its live reads.
     pub draining: CancellationToken,
+    /// The requests that are being served, until the last piece of their answers.
+    pub requests: TaskTracker,
 }

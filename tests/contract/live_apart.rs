@@ -301,6 +301,19 @@ async fn a_reader_of_postgres_misses_nothing_when_the_service_is_killed() {
 }
 
 #[tokio::test]
+async fn a_connection_of_http_2_without_a_request_keeps_nobody_from_ending() {
+    let mut tidelog = Tidelog::start("memory:", &["--shutdown-timeout", "1h"]);
+    let client = crate::plain::builder().http2_prior_knowledge().build().expect("a client");
+    let answer = client.get(format!("{}/version", tidelog.url)).send().await.expect("an answer");
+    assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+    answer.text().await.expect("a body");
+    tidelog.signal(Signal::SIGTERM);
+    let code = tokio::task::spawn_blocking(move || tidelog.wait().code()).await.expect("it ends");
+    assert_eq!(code, Some(0));
+    drop(client); // It was open until here.
+}
+
+#[tokio::test]
 async fn a_service_that_is_told_to_stop_says_goodbye_to_its_readers_and_ends_at_once() {
     let mut tidelog = Tidelog::start("memory:", &["--shutdown-timeout", "1h"]);
     let get = |path: &str| tidelog.client.get(format!("{}{path}", tidelog.url));
