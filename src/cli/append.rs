@@ -76,8 +76,10 @@ pub fn command() -> Command {
                 .long_help(
                     "Name of this input: the same command again, with the same input or more of \
                      it, goes on behind the last line that is written. The name is for one input \
-                     and one topic; the last line is compared with what the topic has, and \
-                     another input is refused",
+                     and one topic. Only the last of the lines that are written is compared with \
+                     what the topic has: where it differs, the input is refused; what was changed \
+                     before it is not seen, and not written. Corrections are an input of their \
+                     own: leave --producer out, what has not changed is a duplicate",
                 ),
         )
         .arg(

@@ -53,8 +53,8 @@ pub const TABLE: [(Exit, &str); 11] = [
         "SQLite's disk did not keep a write (a failed fsync); what was acknowledged is there",
     ),
     (Exit::Unknown, "the outcome of a write is not known; look, or repeat what can be repeated"),
-    (Exit::Permission, "no or wrong token, or a missing right"),
-    (Exit::Configuration, "wrong configuration"),
+    (Exit::Permission, "no or wrong token or password, or a missing right"),
+    (Exit::Configuration, "wrong configuration, or a store that cannot be used as it is"),
     (
         Exit::Interrupted,
         "interrupted (Ctrl-C, SIGTERM); import, and append with --producer, go on when run again",
@@ -142,14 +142,19 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        let exit = match error {
+impl From<&OpenError> for Exit {
+    fn from(error: &OpenError) -> Self {
+        match error {
             OpenError::MissingRights(_) => Exit::Permission,
             OpenError::Unreachable(_) | OpenError::InUse(_) => Exit::Unavailable,
-            OpenError::Newer(_) | OpenError::Unsuitable(_) => Exit::Failed,
-        };
-        Self::new(exit, error.to_string())
+            OpenError::Newer(_) | OpenError::Unsuitable(_) => Exit::Configuration,
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::new(Exit::from(&error), error.to_string())
     }
 }
 
@@ -188,9 +193,12 @@ impl From<NameError> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let any = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
+        let open = error.chain().find_map(|cause| cause.downcast_ref::<OpenError>());
         let exit = if any(|cause| cause.is::<ConfigError>()) {
             Exit::Configuration
-        } else if any(|cause| cause.is::<OpenError>() || cause.is::<io::Error>()) {
+        } else if let Some(open) = open {
+            open.into()
+        } else if any(|cause| cause.is::<io::Error>()) {
             Exit::Unavailable
         } else {
             Exit::Internal
@@ -211,6 +219,8 @@ mod tests {
         let cases = [
             (ConfigError(Vec::new()).into(), Exit::Configuration),
             (anyhow::Error::from(OpenError::InUse("x".into())).context("start"), Exit::Unavailable),
+            (OpenError::MissingRights("x".into()).into(), Exit::Permission),
+            (OpenError::Unsuitable("x".into()).into(), Exit::Configuration),
             (in_use.context("cannot listen").unwrap_err(), Exit::Unavailable),
             (anyhow::anyhow!("anything else"), Exit::Internal),
         ];

@@ -51,6 +51,7 @@ pub fn command() -> Command {
             Arg::new("check")
                 .long("check")
                 .action(ArgAction::SetTrue)
+                .conflicts_with_all(["url", "store"])
                 .help("Only checks the file: that it is whole, and its Merkle roots"),
         );
     with_place(with_quiet(command))

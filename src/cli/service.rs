@@ -7,8 +7,9 @@ use tracing::Level;
 use super::args::text;
 use super::exit::{Exit, Failure};
 use super::output::print;
-use crate::config::{self, ConfigError, Loaded, cli, token};
+use crate::config::{self, ConfigError, Loaded, StoreUrl, cli, token};
 use crate::server;
+use crate::store::postgres;
 use crate::telemetry::{self, LogFormat};
 
 /// Runs the service until it is told to stop. Where the log is JSON, so is the line that says why it did
@@ -31,7 +32,11 @@ pub fn config(args: &ArgMatches) -> Result<(), Failure> {
     if args.get_flag("template") {
         return print(&config::template());
     }
-    print(&load(args)?.report())
+    let loaded = load(args)?;
+    if let StoreUrl::Postgres(url) = &loaded.config.store {
+        postgres::Config::new(url.expose()).check()?;
+    }
+    print(&loaded.report())
 }
 
 /// Makes a token.

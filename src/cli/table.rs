@@ -26,7 +26,8 @@ impl<const N: usize> Columns<N> {
     /// The next rows as text; empty where there are none.
     pub fn rows(&mut self, rows: impl IntoIterator<Item = [String; N]>) -> String {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        let arrangement = arrangement(table.width());
+        table.load_style(presets::NOTHING).set_content_arrangement(arrangement);
         let mut rows = rows.into_iter().peekable();
         if rows.peek().is_none() {
             return String::new();
@@ -58,6 +59,11 @@ impl<const N: usize> Columns<N> {
         }
         text
     }
+}
+
+/// To the width of the terminal, where it has one: that of a `script` or of an expect is often 0.
+fn arrangement(width: Option<u16>) -> ContentArrangement {
+    if width == Some(0) { ContentArrangement::Disabled } else { ContentArrangement::Dynamic }
 }
 
 /// Events in columns.
@@ -134,6 +140,12 @@ mod tests {
         assert_eq!(first.lines().collect::<Vec<_>>(), ["A          B", "long-cell  1"]);
         assert_eq!(second, "x          2\n");
         assert_eq!(columns.rows([]), "");
+    }
+
+    #[test]
+    fn a_terminal_without_a_width_is_not_taken_for_one_of_no_width() {
+        assert!(matches!(arrangement(Some(0)), ContentArrangement::Disabled));
+        assert!(matches!(arrangement(Some(80)), ContentArrangement::Dynamic));
     }
 
     #[test]

@@ -21,7 +21,8 @@ settings! {
         /// Address and port to listen on. Port 0 takes any free port.
         listen: SocketAddr as Address = "127.0.0.1:4810";
         /// Where events are kept: sqlite:PATH (relative to the working directory),
-        /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or memory: (gone when the process ends).
+        /// postgres://USER:PASSWORD@HOST:PORT/DATABASE (special characters percent-encoded; the
+        /// password may be in PGPASSWORD instead), or memory: (gone when the process ends).
         store: StoreUrl as Store = "sqlite:tidelog-data/tidelog.db";
         /// Threads that serve HTTP and write topics. "auto" is one for every two cores.
         workers: usize as Threads = "auto" in "1" to "1024";

@@ -113,7 +113,7 @@ pub enum MoveError {
 /// to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// There is no way to the store, or it does not let this program in.
+    /// There is no way to the store now.
     #[error("{0}")]
     Unreachable(String),
     /// Another process is using a store that only one may use.
@@ -122,10 +122,10 @@ pub enum OpenError {
     /// The store's schema was made by a newer version of this program.
     #[error("{0}")]
     Newer(String),
-    /// The store's user lacks a right.
+    /// The store does not let this user in, or the user lacks a right.
     #[error("{0}")]
     MissingRights(String),
-    /// The store cannot give the guarantees, or is not what it should be.
+    /// What is named is no store, or not what it should be, or cannot give the guarantees.
     #[error("{0}")]
     Unsuitable(String),
 }

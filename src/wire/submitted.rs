@@ -244,14 +244,24 @@ pub(super) fn json<'a, T: Deserialize<'a>>(input: &'a ByteString) -> Result<T, B
     serde_json::from_str(input).map_err(|error| bad_json::<T>(input, &error))
 }
 
+/// An error's text. Of a single line only the column counts: in a stream it would be said to be line 1.
+fn told(input: &str, error: &serde_json::Error) -> String {
+    let (text, line) = (error.to_string(), " at line 1 column ");
+    if input.trim_end().contains('\n') { text } else { text.replace(line, " at column ") }
+}
+
 /// Describes an error; parses once more to find out where it is.
 fn bad_json<'a, T: Deserialize<'a>>(input: &'a str, error: &serde_json::Error) -> BadInput {
     if error.classify() != Category::Data {
-        return BadInput { malformed: true, detail: format!("not JSON: {error}"), pointer: None };
+        return BadInput {
+            malformed: true,
+            detail: format!("not JSON: {}", told(input, error)),
+            pointer: None,
+        };
     }
     let mut deserializer = serde_json::Deserializer::from_str(input);
     let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err();
-    let detail = error.to_string().replace("expected u64", "expected a whole number below 2^53");
+    let detail = told(input, error).replace("expected u64", "expected a whole number below 2^53");
     // Of a member that is wrong as such, the path may be that of its object.
     let member = ["unknown field `", "duplicate field `"].into_iter();
     let member = member.filter_map(|begin| detail.strip_prefix(begin)?.split_once('`')).next();
@@ -367,6 +377,15 @@ mod tests {
         let Ok(Submitted::Event(events)) = line(bytes.clone()) else { panic!("an event") };
         let key = events[0].key.as_str().as_ptr();
         assert!(bytes.as_ptr_range().contains(&key));
+    }
+
+    #[test]
+    fn only_what_has_several_lines_is_said_to_have_them() {
+        let detail = |text| parse(text).expect_err("it is wrong").detail;
+        for text in ["{\"key\":\"k\",\"dat\":1}", "{\"key\":\"k\"", "{\"key\":\"k\",\"dat\":1}\n"] {
+            assert!(detail(text).contains(" at column 1"), "{}", detail(text));
+        }
+        assert!(detail("{\"key\":\"k\",\n\"dat\":1}").contains(" at line 2 column "));
     }
 
     #[test]

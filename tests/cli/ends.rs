@@ -1,6 +1,7 @@
 //! How commands end: exit codes, and what is said where.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 
 use sha2::{Digest as _, Sha256};
 
@@ -98,6 +99,48 @@ fn a_store_that_cannot_be_opened_says_why() {
     run(&["topics", "--store", &path]).fails(69, "or ask the service that has it, with --url");
     run(&["topics", "--url", &url]).ok();
     drop(place);
+}
+
+/// A server that wants a password in the clear, and says which it was given
+/// (<https://www.postgresql.org/docs/15/protocol-message-formats.html>).
+fn asked_for_a_password(run: impl FnOnce(&str) -> Done) -> (Done, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("it has one").port();
+    let told = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut message = |tagged: bool| {
+            let mut head = vec![0; if tagged { 5 } else { 4 }];
+            stream.read_exact(&mut head).ok()?;
+            let length = u32::from_be_bytes(head[head.len() - 4..].try_into().expect("four"));
+            let mut body = vec![0; length as usize - 4];
+            stream.read_exact(&mut body).ok()?;
+            // AuthenticationCleartextPassword, after the startup message.
+            if !tagged {
+                stream.write_all(b"R\0\0\0\x08\0\0\0\x03").ok()?;
+            }
+            Some(body)
+        };
+        message(false);
+        let password = message(true).unwrap_or_default();
+        String::from_utf8_lossy(&password).trim_end_matches('\0').to_owned()
+    });
+    let done = run(&format!("127.0.0.1:{port}/db?sslmode=disable"));
+    (done, told.join().expect("it does not panic"))
+}
+
+#[test]
+fn a_password_of_the_database_can_be_kept_off_the_command_line() {
+    let with = |user: &str, address: &str| {
+        let mut command = tidelog(&["topics", "--store", &format!("postgres://{user}@{address}")]);
+        command.env("PGPASSWORD", "s3cret");
+        Done::of(command.output().expect("it runs"))
+    };
+    assert_eq!(asked_for_a_password(|at| with("u", at)).1, "s3cret");
+    assert_eq!(asked_for_a_password(|at| with("u:own", at)).1, "own", "the nearer one");
+    let without = |at: &str| run(&["topics", "--store", &format!("postgres://u@{at}")]);
+    let (done, password) = asked_for_a_password(without);
+    done.fails(77, "PGPASSWORD");
+    assert_eq!(password, "");
 }
 
 #[test]

@@ -203,6 +203,7 @@ fn what_is_not_a_whole_export_is_refused_before_anything_is_written() {
     assert_eq!(target.run(&["export", "t"]).ok().out, exported);
     std::fs::write(&path, both.clone() + &exported).expect("it is ours");
     run(&["import", "--check", text(&path)]).ok(); // Whole exports, one behind the other.
+    run(&["import", "--check", text(&path), "--store", "memory:"]).fails(2, "--store"); // It would look at none.
     let told = run(&["import", "--check", "/missing"]).fails(1, "/missing");
     assert_eq!(told.out, "");
 }

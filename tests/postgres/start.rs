@@ -51,7 +51,7 @@ async fn a_server_that_is_not_there_is_named_and_the_password_is_not() {
 #[tokio::test]
 async fn a_database_that_is_not_there_is_said_to_be_missing() {
     let error = refused(&Cluster::shared().url("nothing_here")).await;
-    assert!(matches!(&error, OpenError::Unreachable(m) if m.contains("createdb")), "{error}");
+    assert!(matches!(&error, OpenError::Unsuitable(m) if m.contains("createdb")), "{error}");
 }
 
 #[tokio::test]
@@ -77,6 +77,26 @@ async fn a_user_without_rights_is_told_which_grant_helps() {
     let mut writer = Writer::open(&store, "t").await;
     store.append(writer.batch(&[one("k", "1")])).await.expect("no right to create is needed");
     store.fold(writer.topic, tidelog::domain::Seq(0), None).await.expect("nor to fold");
+}
+
+#[tokio::test]
+async fn everything_in_the_schema_says_what_it_is() {
+    let cluster = Cluster::shared();
+    let url = cluster.database();
+    connect(&url).await;
+    let tables =
+        "pg_class c WHERE relnamespace = 'tidelog'::regnamespace AND relkind IN ('r', 'v')";
+    let columns =
+        "pg_class c JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+        WHERE relnamespace = 'tidelog'::regnamespace AND relkind IN ('r', 'v')
+            AND relname <> 'refinery_schema_history'";
+    let silent = format!("SELECT relname FROM {tables} AND obj_description(c.oid) IS NULL");
+    assert_eq!(cluster.sql(&url, &silent), "");
+    let silent = "SELECT relname, attname FROM";
+    let silent = format!("{silent} {columns} AND col_description(c.oid, attnum) IS NULL");
+    assert_eq!(cluster.sql(&url, &silent), "");
+    let all = cluster.sql(&url, &format!("SELECT count(*) > 50 FROM {columns}"));
+    assert_eq!(all, "t", "they are looked at");
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use super::super::OpenError;
 #[derive(Clone)]
 pub struct Config {
     /// `postgres://user:password@host:port/database?sslmode=…`, or the `key=value` form. Beyond
-    /// what tokio-postgres knows: `sslmode=verify-full` and, in a URL, `sslrootcert=<file>`.
+    /// what tokio-postgres knows: `sslmode=verify-full` and, in a URL, `sslrootcert=<file>`. A
+    /// password that it does not have is taken from `PGPASSWORD`, as libpq does.
     pub url: String,
     /// Connections that append; a topic keeps to one of them. At least 1.
     pub lanes: usize,
@@ -44,6 +45,14 @@ impl Config {
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
         }
+    }
+
+    /// Whether the connection string is one.
+    ///
+    /// # Errors
+    /// `Unsuitable`, which says what is wrong with it.
+    pub fn check(&self) -> Result<(), OpenError> {
+        Target::parse(self).map(drop)
     }
 }
 
@@ -78,10 +87,18 @@ impl Target {
         let invalid = "the connection string of the PostgreSQL store is not valid; it should \
             look like postgres://user@host:5432/database?sslmode=prefer (special characters in \
             user and password percent-encoded)";
+        if has_bare_at(&url) {
+            return Err(OpenError::Unsuitable(format!("{invalid}; a bare @ is written %40")));
+        }
         let mut postgres = url.parse::<tokio_postgres::Config>().map_err(|error| {
             let why = wrong_option(&url, &error).unwrap_or_default();
-            OpenError::Unreachable(format!("{invalid}{why}"))
+            OpenError::Unsuitable(format!("{invalid}{why}"))
         })?;
+        if postgres.get_password().is_none()
+            && let Some(password) = std::env::var_os("PGPASSWORD")
+        {
+            postgres.password(password.into_encoded_bytes());
+        }
         if postgres.get_hosts().is_empty() && postgres.get_hostaddrs().is_empty() {
             postgres.host("localhost");
         }
@@ -121,6 +138,13 @@ impl Target {
         let database = self.postgres.get_dbname().or(self.postgres.get_user()).unwrap_or("?");
         format!("PostgreSQL at {}, database {database:?}", hosts.join(", "))
     }
+}
+
+/// Whether user and password of a URL have an `@` that is not encoded: what follows it would be taken for
+/// the host, and shown.
+fn has_bare_at(url: &str) -> bool {
+    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    is_url && url.split('?').next().is_some_and(|address| address.matches('@').count() > 1)
 }
 
 /// Which parameter of a URL is wrong; nothing where it could be a piece of a password.
@@ -195,8 +219,14 @@ mod tests {
         let shown = target(url).shown();
         assert_eq!(shown, "PostgreSQL at db.example:6000, database \"log\"");
         assert!(!format!("{:?}", Config::new(url)).contains("s3cret"));
-        let wrong = Target::parse(&Config::new("postgres://me:s3cret@db:port/x?nonsense=1"));
-        let message = wrong.err().expect("no port").to_string();
-        assert!(!message.contains("s3cret"), "{message}");
+        for url in [
+            "postgres://me:s3cret@db:port/x?nonsense=1",
+            "postgres://me:a@s3cret@db/x",
+            "postgres://me:a@s3cret/b:c@db/x?sslmode=require",
+        ] {
+            let message = Config::new(url).check().expect_err("it is wrong").to_string();
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+        Config::new("postgres://db/x?user=me@there&password=a@b").check().expect("it is right");
     }
 }

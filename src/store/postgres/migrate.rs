@@ -128,6 +128,7 @@ async fn create(client: &mut Client, state: &State) -> Result<(), OpenError> {
         }
         let made = client.batch_execute("CREATE SCHEMA IF NOT EXISTS tidelog").await;
         made.map_err(|error| failed(&error))?;
+        tracing::info!(database = rights.database, "a new store, with nothing in it");
     } else if !rights.create_in_schema {
         let user = rights.user;
         return Err(OpenError::MissingRights(format!(

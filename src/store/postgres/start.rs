@@ -66,9 +66,13 @@ fn refused(error: &Error, shown: &str) -> OpenError {
             why = format!("{why}: {cause}");
             source = cause.source();
         }
-        let advice = if why.contains("password missing") {
-            "give one: --store postgres://USER:PASSWORD@HOST:PORT/DATABASE"
-        } else if why.contains("TLS") {
+        if why.contains("password missing") {
+            return OpenError::MissingRights(format!(
+                "{shown} wants a password: give it in PGPASSWORD, or in --store (special characters \
+                 percent-encoded)"
+            ));
+        }
+        let advice = if why.contains("TLS") {
             "choose another sslmode in --store, or see to the server's certificate"
         } else {
             "is the server running, and are host and port right in --store?"
@@ -81,11 +85,11 @@ fn refused(error: &Error, shown: &str) -> OpenError {
             "{shown} refuses this user: {message}; as the database's owner: GRANT CONNECT ON \
              DATABASE … TO …"
         )),
-        "3D000" => OpenError::Unreachable(format!(
+        "3D000" => OpenError::Unsuitable(format!(
             "{shown}: there is no database of this name: create it (createdb, or CREATE DATABASE), \
              or name another in --store"
         )),
-        "28P01" | "28000" => OpenError::Unreachable(format!(
+        "28P01" | "28000" => OpenError::MissingRights(format!(
             "{shown} does not let this program in: {message}; are user and password right in \
              --store, and does the server's pg_hba.conf allow them?"
         )),
