@@ -13,10 +13,12 @@ use std::time::Instant;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, Uri};
+use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest};
 use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::app::App;
 use super::auth::TokenName;
 use super::observe::RequestId;
 use super::problem::ErrorCode;
@@ -66,8 +68,8 @@ struct Answered {
 
 /// A request, until it has ended. Its line is written when this is dropped.
 pub(super) struct Line {
-    _active: metrics::ActiveRequest,
-    _served: TaskTrackerToken,
+    /// Its client may go away at any time: so it counts for as long as this is there.
+    _active: TaskTrackerToken,
     began: Instant,
     id: RequestId,
     method: &'static str,
@@ -81,17 +83,12 @@ pub(super) struct Line {
 
 impl Line {
     /// A request begins.
-    pub(super) fn begin(
-        request: &ServiceRequest,
-        id: RequestId,
-        progress: Rc<Progress>,
-        _served: TaskTrackerToken,
-    ) -> Self {
+    pub(super) fn begin(request: &ServiceRequest, id: RequestId, progress: Rc<Progress>) -> Self {
         let method = method_label(request.method());
         let (began, uri) = (Instant::now(), request.uri().clone());
-        let _active = metrics::ActiveRequest::begin();
-        let (answered, lines, end) = (None, 0, None);
-        Self { _active, _served, began, id, method, uri, progress, answered, lines, end }
+        let app = request.app_data::<Data<App>>().expect("every service has its state");
+        let _active = app.requests.token();
+        Self { _active, began, id, method, uri, progress, answered: None, lines: 0, end: None }
     }
 
     /// It has an answer, whose body may still have to be sent.

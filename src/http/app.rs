@@ -56,6 +56,6 @@ pub struct App {
     /// Cancelled when the service begins to end: from there on it is not ready, reads no more
     /// of the bodies that it is reading, and ends its live reads.
     pub draining: CancellationToken,
-    /// The requests that are being served, until the last piece of their answers.
+    /// Counts the requests whose answers have not ended.
     pub requests: TaskTracker,
 }

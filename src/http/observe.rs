@@ -10,11 +10,9 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 
 use super::access::{Line, Progress, Told};
-use super::app::App;
 use super::problem::{ErrorCode, Problem};
 use super::unread::Kept;
 
@@ -63,8 +61,7 @@ pub(super) async fn observe(
     let progress = Rc::<Progress>::default();
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(Rc::clone(&progress));
-    let served = request.app_data::<Data<App>>().expect("it is there").requests.token();
-    let mut line = Line::begin(&request, id.clone(), progress, served);
+    let mut line = Line::begin(&request, id.clone(), progress);
     let unread = Kept::of(&mut request);
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = with_problem(response, id.as_str());

@@ -11,7 +11,7 @@ use super::app::App;
 use super::auth::Caller;
 use super::failure::lost;
 use super::problem::{ErrorCode, Problem};
-use crate::metrics::store_up;
+use crate::metrics::{http_active, store_up};
 
 /// How long the store may take to say that it is there.
 const PING: Duration = Duration::from_secs(2);
@@ -34,6 +34,7 @@ pub(super) async fn metrics(caller: Caller) -> Result<HttpResponse, Problem> {
     let Some(handle) = caller.app.metrics.clone() else {
         return Err(Problem::new(ErrorCode::NotFound, "this process records no metrics"));
     };
+    http_active(caller.app.requests.len());
     let text = web::block(move || {
         metrics_process::Collector::default().collect();
         handle.render()

@@ -351,23 +351,9 @@ pub fn live_bytes(bytes: usize) {
     gauge!("tidelog_live_bytes").set(bytes as f64);
 }
 
-/// A request whose answer has not ended. Its client may go away at any time: so it is counted for
-/// as long as this value is there.
-pub struct ActiveRequest(());
-
-impl ActiveRequest {
-    /// A request began.
-    #[must_use]
-    pub fn begin() -> Self {
-        HANDLES.http_active.increment(1.0);
-        Self(())
-    }
-}
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        HANDLES.http_active.decrement(1.0);
-    }
+/// So many requests have an answer that has not ended.
+pub fn http_active(count: usize) {
+    HANDLES.http_active.set(count as f64);
 }
 
 /// The series of answers, by method, route and status.

@@ -84,19 +84,17 @@ async fn everything_in_the_schema_says_what_it_is() {
     let cluster = Cluster::shared();
     let url = cluster.database();
     connect(&url).await;
-    let tables =
-        "pg_class c WHERE relnamespace = 'tidelog'::regnamespace AND relkind IN ('r', 'v')";
-    let columns =
+    let sql = |query: &str| cluster.sql(&url, query);
+    let ours = "relnamespace = 'tidelog'::regnamespace AND relkind IN ('r', 'v')";
+    let columns = format!(
         "pg_class c JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-        WHERE relnamespace = 'tidelog'::regnamespace AND relkind IN ('r', 'v')
-            AND relname <> 'refinery_schema_history'";
-    let silent = format!("SELECT relname FROM {tables} AND obj_description(c.oid) IS NULL");
-    assert_eq!(cluster.sql(&url, &silent), "");
-    let silent = "SELECT relname, attname FROM";
-    let silent = format!("{silent} {columns} AND col_description(c.oid, attnum) IS NULL");
-    assert_eq!(cluster.sql(&url, &silent), "");
-    let all = cluster.sql(&url, &format!("SELECT count(*) > 50 FROM {columns}"));
-    assert_eq!(all, "t", "they are looked at");
+        WHERE {ours} AND relname <> 'refinery_schema_history'"
+    );
+    let silent = "obj_description(c.oid) IS NULL";
+    assert_eq!(sql(&format!("SELECT relname FROM pg_class c WHERE {ours} AND {silent}")), "");
+    let silent = "col_description(c.oid, attnum) IS NULL";
+    assert_eq!(sql(&format!("SELECT relname, attname FROM {columns} AND {silent}")), "");
+    assert_eq!(sql(&format!("SELECT count(*) > 50 FROM {columns}")), "t", "they are looked at");
 }
 
 #[tokio::test]

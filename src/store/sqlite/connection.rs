@@ -18,7 +18,7 @@ use crate::store::StoreError;
 pub enum Unfit {
     /// SQLite said so.
     Failed(rusqlite::Error),
-    /// A setting is not in force, so that a guarantee would not hold.
+    /// Something is not as it has to be, so that a guarantee would not hold.
     Setting(String),
 }
 
@@ -89,13 +89,13 @@ impl Place {
     ///
     /// # Errors
     /// What to do about it.
-    pub fn check(&self) -> Result<(), StoreError> {
+    pub fn check(&self) -> Result<(), Unfit> {
         let lost = match fs::metadata(&self.path) {
             Ok(found) => identity(&found) != self.file,
             Err(error) => error.kind() == io::ErrorKind::NotFound, // Else nobody knows.
         };
         if lost {
-            return Err(unavailable(format!(
+            return Err(Unfit::Setting(format!(
                 "{} was moved, deleted or replaced while it was in use: nothing is written until it \
                  is back; to restore a copy, stop Tidelog first",
                 self.path.display()
@@ -147,7 +147,7 @@ impl Place {
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Connection, Unfit> {
-        self.check().map_err(|error| Unfit::Setting(error.to_string()))?;
+        self.check()?;
         let conn =
             Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         set(&conn, &SHARED)?;

@@ -59,8 +59,8 @@ impl Writer {
         let trouble = Trouble::default();
         let checkpointer = Checkpointer::start(place.clone(), Arc::clone(&queue));
         let checkpointer = checkpointer.map_err(failed)?;
-        let (seen, noted) = (place.clone(), Arc::clone(&trouble));
-        let mut link = Link { place: seen, conn: None, trouble: noted, checkpointer };
+        let mut link =
+            Link { place: place.clone(), conn: None, trouble: Arc::clone(&trouble), checkpointer };
         link.take(conn)?;
         let taken = Arc::clone(&queue);
         let run = move || {
@@ -125,7 +125,7 @@ impl Writer {
     /// Why not.
     pub async fn check(&self) -> Result<(), StoreError> {
         if self.trouble.lock().is_none() {
-            return self.place.check();
+            return Ok(self.place.check()?);
         }
         let trouble = Arc::clone(&self.trouble);
         let probe = move |conn: &mut Connection| {
